@@ -1,0 +1,1 @@
+//! The messages between device and cloud.

@@ -1,0 +1,1 @@
+//! Which device is this, and in what state: verifying attestation.

@@ -1,0 +1,1 @@
+//! Find device and activation lock.

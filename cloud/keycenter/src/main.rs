@@ -1,0 +1,3 @@
+//! The Key Center: keys in hands apart from business and data.
+
+fn main() {}

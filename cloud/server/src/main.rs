@@ -1,0 +1,3 @@
+//! The cloud: services put together, and the web console.
+
+fn main() {}

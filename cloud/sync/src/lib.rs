@@ -1,0 +1,1 @@
+//! Encrypted block storage and snapshots.

@@ -1,0 +1,3 @@
+//! The modem's firmware: relays the device's connections to the network.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The emulated board: boot ROM, fuses, HUK, RPMB, trusted screen, radio.
+
+fn main() {}

@@ -1,0 +1,147 @@
+//! One message a datagram over a SEQPACKET socket: CBOR, with descriptors beside it.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+
+/// The largest message. RPMB batches of 32 frames and attestation chains fit well.
+pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
+/// The most descriptors beside one message.
+pub const MAX_FDS: usize = 4;
+
+/// Why a message did not go or come.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// The other end is gone.
+    #[error("the other end closed the channel")]
+    Closed,
+    /// The operating system refused.
+    #[error("channel: {0}")]
+    Os(#[from] Errno),
+    /// Not CBOR, not the type that is due, or larger than [`MAX_MESSAGE_BYTES`].
+    #[error("malformed message: {0}")]
+    Malformed(String),
+}
+
+/// Encodes `message` as CBOR.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ChannelError> {
+    let mut bytes = Vec::with_capacity(256);
+    ciborium::into_writer(message, &mut bytes)
+        .map_err(|error| ChannelError::Malformed(error.to_string()))?;
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        return Err(ChannelError::Malformed(format!("{} bytes are too many", bytes.len())));
+    }
+    Ok(bytes)
+}
+
+/// Decodes CBOR that must end where the message ends.
+pub fn decode<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, ChannelError> {
+    let value = ciborium::from_reader(&mut bytes)
+        .map_err(|error| ChannelError::Malformed(error.to_string()))?;
+    if bytes.is_empty() {
+        Ok(value)
+    } else {
+        Err(ChannelError::Malformed(format!("{} bytes after the message", bytes.len())))
+    }
+}
+
+/// Sends `message`.
+pub fn send<T: Serialize>(socket: impl AsFd, message: &T) -> Result<(), ChannelError> {
+    send_with_fds(socket, message, &[])
+}
+
+/// Sends `message` with up to [`MAX_FDS`] descriptors beside it.
+pub fn send_with_fds<T: Serialize>(
+    socket: impl AsFd,
+    message: &T,
+    fds: &[BorrowedFd<'_>],
+) -> Result<(), ChannelError> {
+    let bytes = encode(message)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(ChannelError::Malformed(format!("{} descriptors are too many", fds.len())));
+    }
+    let iov = [IoSlice::new(&bytes)];
+    match retry_on_intr(|| sendmsg(&socket, &iov, &mut control, SendFlags::NOSIGNAL)) {
+        Ok(_) => Ok(()),
+        Err(Errno::PIPE | Errno::CONNRESET) => Err(ChannelError::Closed),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits for a message.
+pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<T, ChannelError> {
+    receive_with_fds(socket).map(|(message, _)| message)
+}
+
+/// Waits for a message and takes the descriptors beside it (close-on-exec).
+pub fn receive_with_fds<T: DeserializeOwned>(
+    socket: impl AsFd,
+) -> Result<(T, Vec<OwnedFd>), ChannelError> {
+    let mut bytes = vec![0; MAX_MESSAGE_BYTES];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let got = {
+        let mut iov = [IoSliceMut::new(&mut bytes)];
+        match retry_on_intr(|| recvmsg(&socket, &mut iov, &mut control, RecvFlags::CMSG_CLOEXEC)) {
+            Ok(got) => got,
+            Err(Errno::CONNRESET) => return Err(ChannelError::Closed),
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let fds: Vec<OwnedFd> = control
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if got.bytes == 0 {
+        return Err(ChannelError::Closed);
+    }
+    if got.flags.contains(ReturnFlags::TRUNC) || got.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(ChannelError::Malformed("larger than a message may be".into()));
+    }
+    decode(&bytes[..got.bytes]).map(|message| (message, fds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    #[test]
+    fn carries_messages_and_descriptors() {
+        let (a, b) = pair();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        send_with_fds(&a, &("hello", 7_u8), &[write.as_fd()]).unwrap();
+        let (message, fds): ((String, u8), _) = receive_with_fds(&b).unwrap();
+        assert_eq!(message, ("hello".to_owned(), 7));
+        rustix::io::write(&fds[0], b"x").unwrap();
+        let mut byte = [0];
+        rustix::io::read(&read, &mut byte).unwrap();
+        assert_eq!(byte, *b"x");
+    }
+
+    #[test]
+    fn tells_a_closed_end_from_a_malformed_message() {
+        let (a, b) = pair();
+        rustix::io::write(&a, &[0x01, 0x02]).unwrap();
+        assert!(matches!(receive::<u8>(&b), Err(ChannelError::Malformed(_))));
+        drop(a);
+        assert!(matches!(receive::<u8>(&b), Err(ChannelError::Closed)));
+    }
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+    }
+}

@@ -1,0 +1,32 @@
+//! The descriptors that the stages inherit, by number. Nothing else of the board reaches them.
+//!
+//! | fd | what | who holds it |
+//! |---|---|---|
+//! | 3 | [`SECURE`]: SEQPACKET to the board's secure services | bl1, tee-os |
+//! | 4 | [`FLASH`]: the flash image, read and write | bl1, bl2, init, system |
+//! | 5 | [`LOG`]: write end of a pipe, one JSON [`crate::report::Record`] a line | all stages |
+//! | 6 | [`TEE_LISTENER`]: listening SEQPACKET socket that REE programs connect to | bl1, tee-os |
+//! | 7 | [`TRUSTED_UI`]: SEQPACKET to the trusted screen and its keys | bl1, tee-os |
+//! | 8 | [`POWER`]: read end of a pipe that never carries data; end of file = power is gone | all |
+//! | 9 | [`MODEM`]: SEQPACKET over which the verified modem firmware is handed to the board | bl1, bl2 |
+//! | 10 | [`IMAGE`]: sealed memfd with the verified image that a stage came from | tee-os, init |
+//! | 11 | [`BOOT`]: SEQPACKET between the bootloaders and the TEE; closed before the system runs | bl1, bl2, tee-os |
+
+/// The board's secure services.
+pub const SECURE: i32 = 3;
+/// The flash image.
+pub const FLASH: i32 = 4;
+/// The boot log.
+pub const LOG: i32 = 5;
+/// Where REE programs connect to the TEE.
+pub const TEE_LISTENER: i32 = 6;
+/// The trusted screen and its keys.
+pub const TRUSTED_UI: i32 = 7;
+/// End of file here means that power is gone.
+pub const POWER: i32 = 8;
+/// The modem's loader.
+pub const MODEM: i32 = 9;
+/// The verified image that a stage came from.
+pub const IMAGE: i32 = 10;
+/// Between the bootloaders and the TEE.
+pub const BOOT: i32 = 11;

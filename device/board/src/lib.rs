@@ -1,0 +1,13 @@
+//! What the silicon gives: the traits and the messages to the board.
+//!
+//! A stage reaches the board only through the descriptors that it inherits ([`fds`]); what it
+//! may ask there is [`secure`] (for the trusted side) and [`ui`] (the trusted screen). The
+//! board never hands out the HUK: [`Silicon::derive`] is all there is.
+
+pub mod channel;
+pub mod fds;
+pub mod report;
+pub mod secure;
+pub mod ui;
+
+pub use secure::{LifeCycle, Silicon, SiliconError};

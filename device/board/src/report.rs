@@ -1,0 +1,99 @@
+//! What the stages tell while they boot: one JSON object a line on [`crate::fds::LOG`].
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// A slot of the flash image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Slot {
+    /// Slot `_a`.
+    A,
+    /// Slot `_b`.
+    B,
+}
+
+impl Slot {
+    /// The suffix of this slot's partitions: `_a` or `_b`.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::A => "_a",
+            Self::B => "_b",
+        }
+    }
+}
+
+/// What the boot ROM tells the first stage, and each stage the next: CBOR, as hexadecimal in the
+/// first argument.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootArgs {
+    /// The slot that the ROM chose.
+    pub slot: Slot,
+    /// How often this board was powered on, this time included; the first is 0 (factory).
+    pub boot_no: u64,
+    /// The host folder that becomes `/data` of the system.
+    pub data_dir: PathBuf,
+    /// The host folder that becomes `/run` of the system (its sockets).
+    pub run_dir: PathBuf,
+    /// Whether the bootloader is locked.
+    pub locked: bool,
+}
+
+/// One line of the boot log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// A stage was checked.
+    Stage(Stage),
+    /// A process of the device runs; `pid` as the host sees it, 0 where the stage can't know it.
+    Process {
+        /// `bl1`, `tee-os`, `ta-keymint`, `init`, `system` …
+        name: String,
+        /// The process as the host sees it.
+        pid: i32,
+    },
+    /// What this kernel lacks for the isolation that the design asks for.
+    Weakness {
+        /// Which process or boundary.
+        what: String,
+        /// What is missing, and how to get it.
+        mend: String,
+    },
+    /// The system daemon answers on its socket.
+    Ready,
+}
+
+/// A stage, checked before it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// `bl1`, `tee`, `bl2`, `baseband`, `kernel` or `system`.
+    pub stage: String,
+    /// The partition with its slot suffix, as `boot_a`.
+    pub partition: String,
+    /// The release string in the stage's signed metadata.
+    pub version: String,
+    /// SHA-256 of the image, or the root digest of its hash tree; hexadecimal.
+    pub digest: String,
+    /// What it came to.
+    pub verdict: Verdict,
+    /// Milliseconds that loading and checking took, with three decimals' worth of precision.
+    pub micros: u64,
+}
+
+/// Whether a stage may run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It may.
+    Verified,
+    /// It may not; boot stops here.
+    Refused {
+        /// libavb's name where it is one of its verdicts (`ERROR_VERIFICATION`,
+        /// `ERROR_ROLLBACK_INDEX`, `ERROR_PUBLIC_KEY_REJECTED`, `ERROR_INVALID_METADATA` …),
+        /// else `POLICY`.
+        code: String,
+        /// What happened and what to do, for a person.
+        reason: String,
+    },
+}

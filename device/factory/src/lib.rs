@@ -1,0 +1,1 @@
+//! Manufacture: keys, certificates, fuses and the signed flash image.

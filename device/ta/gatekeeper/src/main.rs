@@ -1,0 +1,3 @@
+//! Trusted application: screen lock and the keys that it guards.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Trusted application: keys and attestation.
+
+fn main() {}

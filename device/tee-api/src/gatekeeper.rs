@@ -1,0 +1,154 @@
+//! Gatekeeper: the screen lock, the keys that it guards, and the locks that outlive a reset.
+//!
+//! It holds, in secure storage: the screen-lock record (per-user synthetic password sealed under
+//! a key from HUK and PIN), failure count, the activation lock, the lost mode, and the digest of
+//! the userdata partition. CE and DE keys derive from what only it can unseal, so deleting its
+//! record destroys them.
+
+use crate::{Protocol, TaId};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// Gatekeeper's protocol.
+#[derive(Debug)]
+pub struct Gatekeeper;
+
+impl Protocol for Gatekeeper {
+    const TA: TaId = TaId(*b"holdfast-gatekpr");
+    const NAME: &'static str = "ta-gatekeeper";
+    type Command = Command;
+    type Reply = Reply;
+}
+
+/// What gatekeeper is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// → [`Reply::Status`]
+    Status,
+    /// Sets the screen lock: the PIN (4 to 16 digits) is typed twice on the trusted screen.
+    /// Refused while one is set (change it instead) and while activation is due. → `Done`
+    Enrol,
+    /// Asks for the PIN on the trusted screen; a right one releases the CE key.
+    /// → `Unlocked`, `Wrong` or `Throttled`
+    Unlock,
+    /// The key of the device-encrypted area; exists from the first boot after a reset. → `Key`
+    DeviceKey,
+    /// The userdata partition as it was read: does it match what was last committed?
+    /// → `Done`, or refused `Security`
+    CheckUserdata {
+        /// SHA-256 of the whole partition.
+        digest: [u8; 32],
+    },
+    /// The partition is about to be written; until the commit, either content passes. → `Done`
+    BeginUserdata {
+        /// SHA-256 of what the whole partition will be.
+        digest: [u8; 32],
+    },
+    /// It was written and is durable. → `Done`
+    CommitUserdata,
+    /// In the factory only: the cloud's ticket key (P-256, SubjectPublicKeyInfo). → `Done`
+    Provision {
+        /// The key that signs tickets.
+        ticket_key: ByteBuf,
+    },
+    /// Turns the activation lock on: find-device was switched on. → `Done`
+    ArmActivation,
+    /// A nonce for the next ticket; valid until used or until power-off. → `Nonce`
+    TicketNonce,
+    /// A ticket of the cloud (compact JWS, ES256; claims in [`TicketClaims`]). → `Done`
+    Redeem {
+        /// The compact JWS.
+        ticket: String,
+    },
+    /// Lost mode: CE stays closed, whatever is typed, until a ticket ends it. → `Done`
+    EnterLostMode {
+        /// Shown on the lock screen.
+        message: String,
+    },
+    /// Destroys the screen-lock record and with it every CE and DE key; where the activation
+    /// lock is armed, the device now demands activation. → `Erased`
+    Erase,
+}
+
+/// What gatekeeper answers.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The state of the locks.
+    Status(Status),
+    /// A right PIN: the CE key of the user.
+    Unlocked {
+        /// 32 bytes.
+        ce_key: ByteBuf,
+        /// Android's hardware auth token, 69 bytes.
+        auth_token: ByteBuf,
+    },
+    /// A wrong PIN.
+    Wrong {
+        /// Wrong ones so far.
+        failures: u32,
+        /// Milliseconds until the next try counts.
+        retry_after_ms: u64,
+    },
+    /// Too early; nothing was counted.
+    Throttled {
+        /// Milliseconds until the next try counts.
+        retry_after_ms: u64,
+    },
+    /// A key of 32 bytes.
+    Key(ByteBuf),
+    /// A nonce.
+    Nonce([u8; 32]),
+    /// The keys are gone.
+    Erased {
+        /// How often this device was erased.
+        erasures: u64,
+    },
+    /// Done.
+    Done,
+}
+
+/// The state of the locks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// A screen lock is set.
+    pub enrolled: bool,
+    /// The right PIN was given since power-on.
+    pub unlocked_once: bool,
+    /// Wrong PINs in a row.
+    pub failures: u32,
+    /// Milliseconds until the next try counts.
+    pub retry_after_ms: u64,
+    /// The activation lock is armed.
+    pub activation_armed: bool,
+    /// The device was reset under an armed lock and waits for its owner's account.
+    pub activation_due: bool,
+    /// The message of lost mode, while it holds.
+    pub lost: Option<String>,
+    /// How often this device was erased.
+    pub erasures: u64,
+}
+
+/// The claims of a ticket. The cloud signs one after it checked the owner's password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketClaims {
+    /// Whose device: its serial number.
+    pub serial: String,
+    /// What it is good for.
+    pub purpose: TicketPurpose,
+    /// [`Reply::Nonce`], base64url without padding.
+    pub nonce: String,
+}
+
+/// What a ticket is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TicketPurpose {
+    /// Ends `activation_due`.
+    Activate,
+    /// Ends lost mode.
+    EndLostMode,
+    /// Disarms the activation lock (find-device switched off by its owner).
+    Disarm,
+}

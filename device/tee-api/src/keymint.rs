@@ -1,0 +1,71 @@
+//! KeyMint: keys that only this device can use, and the statements about them that anyone can
+//! verify. Thin for now: EC P-256 signing keys and attestation.
+
+use crate::{Protocol, TaId};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// KeyMint's protocol.
+#[derive(Debug)]
+pub struct KeyMint;
+
+impl Protocol for KeyMint {
+    const TA: TaId = TaId(*b"holdfast-keymint");
+    const NAME: &'static str = "ta-keymint";
+    type Command = Command;
+    type Reply = Reply;
+}
+
+/// What KeyMint is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// In the factory only: makes the device's attestation key (P-256). Again gives the same.
+    /// → `PublicKey`
+    FactoryGenerate,
+    /// In the factory only: installs the certificate chain of the device key (DER, device first,
+    /// root last) after checking that it is for this key, then blows the life-cycle fuse. → `Done`
+    FactoryInstall {
+        /// DER certificates.
+        chain: Vec<ByteBuf>,
+    },
+    /// A fresh P-256 signing key. → `Key`
+    GenerateKey {
+        /// At most 128 bytes; asks for an attestation by the device key.
+        challenge: Option<ByteBuf>,
+    },
+    /// ECDSA over SHA-256 of `message`. → `Signature`
+    Sign {
+        /// From [`Reply::Key`].
+        blob: ByteBuf,
+        /// What to sign.
+        message: ByteBuf,
+        /// `r || s` (JWS) instead of ASN.1 DER.
+        fixed: bool,
+    },
+    /// The certificate chain of the device key (device first, root last). → `Chain`
+    DeviceChain,
+}
+
+/// What KeyMint answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// A public key: SubjectPublicKeyInfo DER.
+    PublicKey(ByteBuf),
+    /// A new key.
+    Key {
+        /// Encrypted to this device and its root of trust; the caller keeps it.
+        blob: ByteBuf,
+        /// The public key: SubjectPublicKeyInfo DER.
+        public_key: ByteBuf,
+        /// With a challenge: leaf, device, intermediate, root (DER). Else empty.
+        chain: Vec<ByteBuf>,
+    },
+    /// A signature.
+    Signature(ByteBuf),
+    /// Certificates (DER).
+    Chain(Vec<ByteBuf>),
+    /// Done.
+    Done,
+}

@@ -1,0 +1,144 @@
+//! The trusted OS and a TA process, over the one socket that the TA has (descriptor 3).
+
+use crate::TeeError;
+use crate::boot::BootInfo;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// The descriptor on which a TA finds its channel.
+pub const CHANNEL_FD: i32 = 3;
+
+/// Who opened a session (GlobalPlatform login methods).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// The caller's user id inside the system, as the kernel tells it.
+    pub uid: u32,
+}
+
+/// From the trusted OS to a TA. The TA answers each with [`FromTa::Done`], after any number of
+/// [`FromTa::Syscall`]s.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToTa {
+    /// A session begins.
+    Open {
+        /// Its number, unique in this TA.
+        session: u32,
+        /// Who opened it.
+        login: Login,
+    },
+    /// A command.
+    Invoke {
+        /// The session.
+        session: u32,
+        /// CBOR of the TA's command type.
+        command: ByteBuf,
+    },
+    /// A session ended.
+    Close {
+        /// The session.
+        session: u32,
+    },
+    /// The answer to a system call.
+    Answer(SyscallReply),
+}
+
+/// From a TA to the trusted OS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromTa {
+    /// The request is done: CBOR of the reply type (empty for open and close).
+    Done(Result<ByteBuf, TeeError>),
+    /// A service of the trusted OS is needed; exactly one [`ToTa::Answer`] follows.
+    Syscall(Syscall),
+}
+
+/// The services of the trusted OS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Syscall {
+    /// A key from the HUK that only this TA on this board has. → `Bytes` (32)
+    DeriveKey {
+        /// What it is for.
+        label: String,
+        /// What it is bound to.
+        context: ByteBuf,
+    },
+    /// True random bytes, at most 256. → `Bytes`
+    Random {
+        /// How many.
+        bytes: u16,
+    },
+    /// Reads an object of this TA's secure storage. → `Bytes`, or refused `NotFound`
+    StorageGet {
+        /// Its name, at most 64 bytes.
+        name: String,
+    },
+    /// Creates or replaces an object, atomically and durably. → `Done`
+    StoragePut {
+        /// Its name, at most 64 bytes.
+        name: String,
+        /// Its content, at most 16 KiB.
+        value: ByteBuf,
+    },
+    /// Deletes objects, all or none; the space is overwritten. → `Done`
+    StorageDelete {
+        /// Their names; missing ones are no error.
+        names: Vec<String>,
+    },
+    /// Milliseconds since power-on, from the board. → `Number`
+    Uptime,
+    /// What was booted; refused `BadState` before the bootloader said so. → `BootInfo`
+    BootInfo,
+    /// Shows a prompt on the trusted screen and waits for the person. → `Text`, or refused
+    /// `Cancelled`
+    Prompt {
+        /// "Unlock".
+        title: String,
+        /// One sentence more.
+        detail: String,
+        /// `(min, max)` characters of a secret; `None` asks for yes or no.
+        secret: Option<(u8, u8)>,
+    },
+    /// Whether the board is still in the factory. → `Flag`
+    InFactory,
+    /// Blows the life-cycle fuse. → `Done`
+    LeaveFactory,
+    /// The board's serial number. → `Text`
+    Serial,
+}
+
+/// The trusted OS's answer.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyscallReply {
+    /// Bytes.
+    Bytes(ByteBuf),
+    /// A number.
+    Number(u64),
+    /// Text.
+    Text(String),
+    /// Yes or no.
+    Flag(bool),
+    /// What was booted.
+    BootInfo(BootInfo),
+    /// Done.
+    Done,
+    /// Refused.
+    Refused(TeeError),
+}
+
+impl std::fmt::Debug for SyscallReply {
+    /// Names the kind only: the content may be a key or a PIN.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bytes(_) => "Bytes(..)",
+            Self::Number(_) => "Number(..)",
+            Self::Text(_) => "Text(..)",
+            Self::Flag(_) => "Flag(..)",
+            Self::BootInfo(_) => "BootInfo(..)",
+            Self::Done => "Done",
+            Self::Refused(_) => "Refused(..)",
+        })
+    }
+}

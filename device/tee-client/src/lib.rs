@@ -1,0 +1,1 @@
+//! How the REE calls trusted applications.

@@ -1,0 +1,3 @@
+//! The trusted OS.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What a trusted application may use.

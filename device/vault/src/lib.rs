@@ -1,0 +1,1 @@
+//! CE and DE areas: per-file encryption, and the userdata partition.

@@ -1,0 +1,1 @@
+//! Android key attestation: the X.509 extension and the chain rules.

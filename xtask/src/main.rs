@@ -1,0 +1,3 @@
+//! What developers type: up, test, bench, fuzz.
+
+fn main() {}
