@@ -5,7 +5,9 @@
 //! board never hands out the HUK: [`Silicon::derive`] is all there is.
 
 pub mod channel;
+pub mod exec;
 pub mod fds;
+pub mod modem;
 pub mod report;
 pub mod secure;
 pub mod ui;
