@@ -9,6 +9,12 @@ use crate::{Protocol, TaId};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+/// Bytes of the userdata partition. While no content was ever committed, gatekeeper's
+/// [`Command::CheckUserdata`] passes for this many zero bytes and for nothing else.
+pub const USERDATA_BYTES: usize = 1 << 20;
+/// The fewest and the most digits of a PIN.
+pub const PIN_DIGITS: (u8, u8) = (4, 16);
+
 /// Gatekeeper's protocol.
 #[derive(Debug)]
 pub struct Gatekeeper;
@@ -66,6 +72,9 @@ pub enum Command {
         /// Shown on the lock screen.
         message: String,
     },
+    /// The system is up: the stored rollback indexes rise to those of what was booted, and
+    /// nothing older boots any more. → `Done`
+    BootSuccessful,
     /// Destroys the screen-lock record and with it every CE and DE key; where the activation
     /// lock is armed, the device now demands activation. → `Erased`
     Erase,

@@ -86,6 +86,14 @@ pub enum Syscall {
         /// Their names; missing ones are no error.
         names: Vec<String>,
     },
+    /// Puts and deletes objects, all or none, durably; the space of what went is overwritten.
+    /// → `Done`
+    StorageCommit {
+        /// Objects that are created or replaced.
+        put: Vec<(String, ByteBuf)>,
+        /// Objects that go; missing ones are no error.
+        delete: Vec<String>,
+    },
     /// Milliseconds since power-on, from the board. → `Number`
     Uptime,
     /// What was booted; refused `BadState` before the bootloader said so. → `BootInfo`
@@ -106,6 +114,12 @@ pub enum Syscall {
     LeaveFactory,
     /// The board's serial number. → `Text`
     Serial,
+    /// The key of hardware auth tokens: the same for all TAs that make or check them, another
+    /// one after each power-on. → `Bytes` (32)
+    AuthTokenKey,
+    /// What was booted proved itself: the stored rollback indexes rise to those of the latched
+    /// [`BootInfo`]. For gatekeeper only. → `Done`
+    BootSuccessful,
 }
 
 /// The trusted OS's answer.

@@ -1,1 +1,51 @@
 //! What a trusted application may use.
+//!
+//! A TA implements [`TrustedApplication`] and its `main` is one line, `tee_sdk::run::<MyTa>()`.
+//! It is a process of its own with one descriptor, the channel to the trusted OS; whatever it
+//! needs it asks the OS for, through its [`Context`]. There is no file, no socket and no clock
+//! that it could open: [`run`] locks the process in before the first command comes.
+//!
+//! [`testing`] runs a TA inside a unit test, over a trusted OS in memory.
+
+mod context;
+mod runtime;
+pub mod sandbox;
+pub mod testing;
+
+pub use context::{Batch, Context, TrustedOs};
+pub use runtime::{Instance, run};
+pub use tee_api::boot::BootInfo;
+pub use tee_api::ta::Login;
+pub use tee_api::{Protocol, TaId, TeeError};
+pub use zeroize::Zeroizing;
+
+/// A trusted application: one instance, many sessions, one request at a time
+/// (GlobalPlatform: single instance, multi-session, keep alive).
+pub trait TrustedApplication: Default {
+    /// What it speaks.
+    type Protocol: Protocol;
+
+    /// Somebody opens a session; refuse whom you don't serve.
+    fn open(
+        &mut self,
+        context: &mut Context<'_>,
+        session: u32,
+        login: Login,
+    ) -> Result<(), TeeError> {
+        let _ = (context, session, login);
+        Ok(())
+    }
+
+    /// A command in a session that stands.
+    fn invoke(
+        &mut self,
+        context: &mut Context<'_>,
+        session: u32,
+        command: <Self::Protocol as Protocol>::Command,
+    ) -> Result<<Self::Protocol as Protocol>::Reply, TeeError>;
+
+    /// A session ended.
+    fn close(&mut self, session: u32) {
+        let _ = session;
+    }
+}

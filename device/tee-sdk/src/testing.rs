@@ -1,0 +1,323 @@
+//! A trusted OS in memory, so that a TA's rules are tested without processes.
+//!
+//! It does what the real one does: keys from a HUK, storage that outlives a restart, a clock
+//! (which the test moves), prompts (which the test answers), life cycle, boot info. Commands
+//! and replies pass through their encoding.
+
+use crate::context::TrustedOs;
+use crate::{Instance, TrustedApplication};
+use board::channel;
+use crypto::kdf::hkdf_sha256;
+use serde_bytes::ByteBuf;
+use std::cell::{RefCell, RefMut};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+use tee_api::boot::{BootInfo, BootState};
+use tee_api::ta::{Login, Syscall, SyscallReply, ToTa};
+use tee_api::{Protocol, TaId, TeeError};
+
+/// The longest name of an object.
+const MAX_NAME_BYTES: usize = 64;
+/// The largest object.
+const MAX_VALUE_BYTES: usize = 16 * 1024;
+
+/// A prompt that a TA showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownPrompt {
+    /// Its title.
+    pub title: String,
+    /// Its text.
+    pub detail: String,
+    /// `(min, max)` characters of a secret; `None` for yes or no.
+    pub secret: Option<(u8, u8)>,
+}
+
+struct State {
+    huk: [u8; 32],
+    boot_secret: [u8; 32],
+    uptime: Duration,
+    factory: bool,
+    serial: String,
+    boot_info: Option<BootInfo>,
+    raised: Vec<(u32, u64)>,
+    objects: BTreeMap<(TaId, String), Vec<u8>>,
+    answers: VecDeque<Option<String>>,
+    prompts: Vec<ShownPrompt>,
+    writes_left: Option<u32>,
+}
+
+/// The trusted OS in memory. A clone is the same OS.
+#[derive(Clone)]
+pub struct FakeOs(Rc<RefCell<State>>);
+
+impl Default for FakeOs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FakeOs {
+    /// A new board that left the factory, powered on a minute ago, green and locked.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Rc::new(RefCell::new(State {
+            huk: crypto::random_array(),
+            boot_secret: crypto::random_array(),
+            uptime: Duration::from_secs(60),
+            factory: false,
+            serial: "HF-TEST-0001".into(),
+            boot_info: Some(green()),
+            raised: Vec::new(),
+            objects: BTreeMap::new(),
+            answers: VecDeque::new(),
+            prompts: Vec::new(),
+            writes_left: None,
+        })))
+    }
+
+    /// A new board that is still in the factory.
+    #[must_use]
+    pub fn in_factory() -> Self {
+        let os = Self::new();
+        os.state().factory = true;
+        os
+    }
+
+    /// Starts a TA with one session open.
+    #[must_use]
+    pub fn start<T: TrustedApplication>(&self) -> Harness<T> {
+        Harness { os: self.clone(), instance: Instance::default() }
+    }
+
+    /// Moves the board's clock on.
+    pub fn advance(&self, by: Duration) {
+        self.state().uptime += by;
+    }
+
+    /// Power off and on: the clock starts anew, storage stays. Start the TAs again too.
+    pub fn power_cycle(&self) {
+        let mut state = self.state();
+        state.uptime = Duration::from_secs(1);
+        state.boot_secret = crypto::random_array();
+        state.writes_left = None;
+        state.answers.clear();
+    }
+
+    /// The person will type this at the next prompt that has no answer yet.
+    pub fn will_type(&self, text: &str) {
+        self.state().answers.push_back(Some(text.to_owned()));
+    }
+
+    /// The person will turn the next prompt away that has no answer yet.
+    pub fn will_cancel(&self) {
+        self.state().answers.push_back(None);
+    }
+
+    /// The prompts that were shown, oldest first.
+    #[must_use]
+    pub fn prompts(&self) -> Vec<ShownPrompt> {
+        self.state().prompts.clone()
+    }
+
+    /// Power goes at the storage change after `writes` more: it and all later ones fail.
+    pub fn lose_power_after(&self, writes: u32) {
+        self.state().writes_left = Some(writes);
+    }
+
+    /// What the TA's storage holds under `name`.
+    #[must_use]
+    pub fn object(&self, ta: TaId, name: &str) -> Option<Vec<u8>> {
+        self.state().objects.get(&(ta, name.to_owned())).cloned()
+    }
+
+    /// All that the storage holds, name and content: for a look at what is left of a secret.
+    #[must_use]
+    pub fn objects(&self) -> Vec<(TaId, String, Vec<u8>)> {
+        let state = self.state();
+        state.objects.iter().map(|((ta, name), v)| (*ta, name.clone(), v.clone())).collect()
+    }
+
+    /// Alters storage as no TA can: for tests of what a TA makes of it.
+    pub fn set_object(&self, ta: TaId, name: &str, value: Option<Vec<u8>>) {
+        let key = (ta, name.to_owned());
+        match value {
+            Some(value) => self.state().objects.insert(key, value),
+            None => self.state().objects.remove(&key),
+        };
+    }
+
+    /// Sets what was booted.
+    pub fn set_boot_info(&self, info: Option<BootInfo>) {
+        self.state().boot_info = info;
+    }
+
+    /// The rollback indexes that were raised by [`crate::Context::boot_successful`].
+    #[must_use]
+    pub fn raised_rollback_indexes(&self) -> Vec<(u32, u64)> {
+        self.state().raised.clone()
+    }
+
+    /// Whether the board is still in the factory.
+    #[must_use]
+    pub fn is_in_factory(&self) -> bool {
+        self.state().factory
+    }
+
+    /// The key of hardware auth tokens in this boot.
+    #[must_use]
+    pub fn auth_token_key(&self) -> [u8; 32] {
+        *self.state().derive("auth-token", &[]).expose()
+    }
+
+    fn state(&self) -> RefMut<'_, State> {
+        self.0.borrow_mut()
+    }
+}
+
+fn green() -> BootInfo {
+    BootInfo {
+        verified_boot_key: [0xAB; 32],
+        device_locked: true,
+        boot_state: BootState::Green,
+        verified_boot_hash: ByteBuf::from([0xCD; 32]),
+        os_version: 10_000,
+        os_patch_level: 202_611,
+        boot_patch_level: 20_261_101,
+        rollback_indexes: vec![(0, 1), (1, 1)],
+    }
+}
+
+impl State {
+    fn derive(&self, label: &str, context: &[&[u8]]) -> crypto::secret::Secret<32> {
+        let mut info = vec![label.as_bytes(), &[0]];
+        info.extend(context);
+        let salt = if label == "auth-token" { &self.boot_secret[..] } else { &[] };
+        hkdf_sha256(&self.huk, salt, &info)
+    }
+
+    fn answer(&mut self, ta: TaId, syscall: Syscall) -> Result<SyscallReply, TeeError> {
+        Ok(match syscall {
+            Syscall::DeriveKey { label, context } => SyscallReply::Bytes(ByteBuf::from(
+                *self.derive(&label, &[&ta.0, &context]).expose(),
+            )),
+            Syscall::Random { bytes } => random(bytes)?,
+            Syscall::StorageGet { name } => self.get(ta, name)?,
+            Syscall::StoragePut { name, value } => self.commit(ta, vec![(name, value)], vec![])?,
+            Syscall::StorageDelete { names } => self.commit(ta, vec![], names)?,
+            Syscall::StorageCommit { put, delete } => self.commit(ta, put, delete)?,
+            Syscall::Uptime => SyscallReply::Number(self.uptime.as_millis() as u64),
+            Syscall::BootInfo => SyscallReply::BootInfo(self.booted()?.clone()),
+            Syscall::Prompt { title, detail, secret } => {
+                self.prompts.push(ShownPrompt { title, detail, secret });
+                let answer = self.answers.pop_front().flatten();
+                SyscallReply::Text(answer.ok_or(TeeError::Cancelled)?)
+            }
+            Syscall::InFactory => SyscallReply::Flag(self.factory),
+            Syscall::LeaveFactory => {
+                self.factory = false;
+                SyscallReply::Done
+            }
+            Syscall::Serial => SyscallReply::Text(self.serial.clone()),
+            Syscall::AuthTokenKey => {
+                SyscallReply::Bytes(ByteBuf::from(*self.derive("auth-token", &[]).expose()))
+            }
+            Syscall::BootSuccessful => {
+                self.raised = self.booted()?.rollback_indexes.clone();
+                SyscallReply::Done
+            }
+        })
+    }
+
+    fn booted(&self) -> Result<&BootInfo, TeeError> {
+        self.boot_info.as_ref().ok_or_else(|| TeeError::BadState("nothing was booted yet".into()))
+    }
+
+    fn get(&self, ta: TaId, name: String) -> Result<SyscallReply, TeeError> {
+        match self.objects.get(&(ta, name.clone())) {
+            Some(value) => Ok(SyscallReply::Bytes(ByteBuf::from(value.clone()))),
+            None => Err(TeeError::NotFound(name)),
+        }
+    }
+
+    fn commit(
+        &mut self,
+        ta: TaId,
+        put: Vec<(String, ByteBuf)>,
+        delete: Vec<String>,
+    ) -> Result<SyscallReply, TeeError> {
+        let fits = |(name, value): &(String, ByteBuf)| {
+            name.len() <= MAX_NAME_BYTES && value.len() <= MAX_VALUE_BYTES
+        };
+        if !put.iter().all(fits) {
+            return Err(TeeError::BadParameters("a name or value is too long".into()));
+        }
+        if let Some(left) = &mut self.writes_left {
+            let powered = left.checked_sub(1);
+            *left = powered.ok_or_else(|| TeeError::Communication("power is gone".into()))?;
+        }
+        for (name, value) in put {
+            self.objects.insert((ta, name), value.into_vec());
+        }
+        for name in delete {
+            self.objects.remove(&(ta, name));
+        }
+        Ok(SyscallReply::Done)
+    }
+}
+
+fn random(bytes: u16) -> Result<SyscallReply, TeeError> {
+    if bytes > 256 {
+        return Err(TeeError::BadParameters("at most 256 random bytes at once".into()));
+    }
+    let mut out = vec![0; bytes.into()];
+    crypto::random(&mut out);
+    Ok(SyscallReply::Bytes(ByteBuf::from(out)))
+}
+
+impl TrustedOs for FakeOs {
+    fn call(&mut self, caller: TaId, syscall: Syscall) -> Result<SyscallReply, TeeError> {
+        self.state().answer(caller, syscall)
+    }
+}
+
+/// A TA that runs in the test. Starting another one from the same [`FakeOs`] is what a panic
+/// and a clean restart look like.
+pub struct Harness<T> {
+    os: FakeOs,
+    instance: Instance<T>,
+}
+
+impl<T: TrustedApplication> Harness<T> {
+    /// A caller's `uid` opens session `session`. [`Harness::call`] needs none.
+    pub fn open(&mut self, session: u32, uid: u32) -> Result<(), TeeError> {
+        let request = ToTa::Open { session, login: Login { uid } };
+        self.instance.handle(&mut self.os, request).map(drop)
+    }
+
+    /// Runs a command in session 1.
+    pub fn call(
+        &mut self,
+        command: &<T::Protocol as Protocol>::Command,
+    ) -> Result<<T::Protocol as Protocol>::Reply, TeeError> {
+        self.call_in(1, command)
+    }
+
+    /// Runs a command in `session`.
+    pub fn call_in(
+        &mut self,
+        session: u32,
+        command: &<T::Protocol as Protocol>::Command,
+    ) -> Result<<T::Protocol as Protocol>::Reply, TeeError> {
+        let command = channel::encode(command).expect("test commands encode");
+        let request = ToTa::Invoke { session, command: ByteBuf::from(command) };
+        let reply = self.instance.handle(&mut self.os, request)?;
+        Ok(channel::decode(&reply).expect("replies decode as the protocol's type"))
+    }
+
+    /// Sends bytes as a command, as a hostile caller can.
+    pub fn call_raw(&mut self, command: &[u8]) -> Result<Vec<u8>, TeeError> {
+        let request = ToTa::Invoke { session: 1, command: ByteBuf::from(command) };
+        self.instance.handle(&mut self.os, request).map(ByteBuf::into_vec)
+    }
+}
