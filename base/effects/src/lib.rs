@@ -3,6 +3,8 @@
 //! Whatever has a duration in it takes a [`Clock`], so that its test moves the clock instead of
 //! sleeping; whatever draws random bytes that a test must foresee takes an [`Entropy`].
 
+pub mod durable;
+
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
