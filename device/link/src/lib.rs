@@ -1,1 +1,11 @@
 //! The device's end of the cloud: sync, push, find.
+//!
+//! - [`session`]: the cloud's client, the device's own session, the cloud's clock.
+//! - [`push`]: the link on which events come, and messages for applications.
+//! - [`find`]: the rules of find-device.
+//! - [`activation`]: tickets that end the activation lock and lost mode.
+
+pub mod activation;
+pub mod find;
+pub mod push;
+pub mod session;
