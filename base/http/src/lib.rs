@@ -4,6 +4,7 @@
 //! - [`tls`]: a CA and a server certificate of one's own, made on first start, renewed in time.
 //! - [`serve`]: an axum `Router` behind a TLS or a Unix listener; slow and hostile clients
 //!   cannot hold it.
+//! - [`pipe`]: bodies for blocking code.
 //! - [`client`]: requests to one server, also through an HTTP CONNECT proxy on a Unix socket.
 //!
 //! Not covered: HTTP/2, redirects, cookies, compression, public certificate authorities.
@@ -12,6 +13,7 @@ pub mod client;
 mod connect;
 mod error;
 mod patience;
+pub mod pipe;
 pub mod serve;
 pub mod tls;
 
