@@ -1,3 +1,5 @@
 //! The trusted OS.
-
+#![allow(dead_code)]
+mod secrets;
+mod storage;
 fn main() {}
