@@ -1,0 +1,333 @@
+//! The boot policy above libavb. It fails closed.
+//!
+//! [`slot_verify`](crate::slot_verify) answers as libavb does, and some of its answers are too
+//! kind for a boot loader. On a locked device this policy refuses, beside all that libavb
+//! refuses:
+//!
+//! - a partition that was asked for and that no descriptor covers,
+//! - flags that switch verification or dm-verity off, and bits that nobody defined,
+//! - a descriptor area that is malformed, padded or followed by anything, and unknown descriptors,
+//! - bytes that nothing vouches for: behind the vbmeta image, behind an image in its partition,
+//!   in reserved fields.
+//!
+//! An unlocked device boots what it finds, as libavb lets it; what the policy would have refused
+//! comes along as a list.
+
+use crate::{
+    Descriptor, FOOTER_BYTES, Hash, HashDescriptor, HashtreeDescriptor, HashtreeErrorMode, IoError,
+    Ops, PropertyDescriptor, Refusal, RefusalCode, SlotData, SlotOutcome, SlotVerifyFlags,
+    SlotVerifyResult, VbmetaData, VbmetaImage, check_vbmeta_partition,
+    descriptor::DO_NOT_USE_AB,
+    partition::{check_zeros, vbmeta_malformed},
+    slot_verify,
+};
+
+/// What must hold for a slot to boot.
+#[derive(Debug, Clone, Copy)]
+pub struct BootPolicy<'a> {
+    /// Partitions to load, each covered by exactly one hash descriptor.
+    pub partitions: &'a [&'a str],
+    /// Partitions that dm-verity protects, each with exactly one hashtree descriptor.
+    pub hashtrees: &'a [&'a str],
+    /// The slot's suffix: `_a`, `_b`, or empty.
+    pub suffix: &'a str,
+    /// SHA-256 of the maker's public key blob: decides between green and yellow.
+    pub maker_key_digest: [u8; 32],
+    /// What the system does about corruption that dm-verity finds.
+    pub hashtree_error_mode: HashtreeErrorMode,
+}
+
+/// The colour of a boot (Android's verified boot states). Red is [`Refusal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BootState {
+    /// Locked, signed by the maker.
+    Green,
+    /// Locked, signed with a key that the user set.
+    Yellow,
+    /// Unlocked: nothing is promised.
+    Orange,
+}
+
+impl BootState {
+    /// The name in `androidboot.verifiedbootstate`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Green => "green",
+            Self::Yellow => "yellow",
+            Self::Orange => "orange",
+        }
+    }
+}
+
+/// A slot that may boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedSlot {
+    /// Its colour.
+    pub state: BootState,
+    /// What libavb found: loaded partitions, command line, rollback indexes.
+    pub data: SlotData,
+    /// SHA-256 of all vbmeta images: the verified boot hash of key attestation.
+    pub vbmeta_digest: [u8; 32],
+    /// SHA-256 of the public key blob of the top-level image; zeros where it is not signed.
+    pub public_key_digest: [u8; 32],
+    /// The hashtree descriptors.
+    pub hashtrees: Vec<HashtreeDescriptor>,
+    /// The signed properties.
+    pub properties: Vec<PropertyDescriptor>,
+    /// What would have been refused, had the device been locked.
+    pub overlooked: Vec<Refusal>,
+}
+
+impl VerifiedSlot {
+    /// The value of the signed property `key`, where it is text.
+    #[must_use]
+    pub fn property(&self, key: &str) -> Option<&str> {
+        let property = self.properties.iter().find(|property| property.key == key)?;
+        std::str::from_utf8(&property.value).ok()
+    }
+
+    /// The hashtree descriptor of a partition.
+    #[must_use]
+    pub fn hashtree(&self, partition: &str) -> Option<&HashtreeDescriptor> {
+        self.hashtrees.iter().find(|tree| tree.partition_name == partition)
+    }
+}
+
+/// Decides whether a slot boots. A locked device gets a slot in which everything was checked, or
+/// the first refusal.
+pub fn verify_boot(ops: &impl Ops, policy: &BootPolicy<'_>) -> Result<VerifiedSlot, Refusal> {
+    let unlocked = ops.is_device_unlocked().map_err(|error| io("the lock state", error))?;
+    let flags =
+        SlotVerifyFlags { allow_verification_error: unlocked, ..SlotVerifyFlags::default() };
+    let mode = policy.hashtree_error_mode;
+    let SlotOutcome { result, reason, data } =
+        slot_verify(ops, policy.partitions, policy.suffix, flags, mode);
+    let reason = reason.unwrap_or_default();
+    let data = data.ok_or_else(|| refusal_of(result, reason.clone()))?;
+    let mut strict = Strict::default();
+    if result != SlotVerifyResult::Ok {
+        strict.refusals.push(refusal_of(result, reason));
+    }
+    strict.check(ops, policy, &data);
+    if let (false, Some(refusal)) = (unlocked, strict.refusals.first()) {
+        return Err(refusal.clone());
+    }
+    let public_key_digest = strict.public_key_digest.unwrap_or_default();
+    let state = match (unlocked, public_key_digest == policy.maker_key_digest) {
+        (true, _) => BootState::Orange,
+        (false, true) => BootState::Green,
+        (false, false) => BootState::Yellow,
+    };
+    let vbmeta_digest = data.vbmeta_digest(Hash::Sha256);
+    Ok(VerifiedSlot {
+        state,
+        data,
+        vbmeta_digest: vbmeta_digest.try_into().expect("SHA-256 gives 32 bytes"),
+        public_key_digest,
+        hashtrees: strict.hashtrees,
+        properties: strict.properties,
+        overlooked: strict.refusals,
+    })
+}
+
+fn refusal_of(result: SlotVerifyResult, reason: String) -> Refusal {
+    let code = match result {
+        SlotVerifyResult::Ok | SlotVerifyResult::ErrorOom | SlotVerifyResult::ErrorIo => {
+            RefusalCode::Io
+        }
+        SlotVerifyResult::ErrorVerification => RefusalCode::SignatureInvalid,
+        SlotVerifyResult::ErrorRollbackIndex => RefusalCode::Rollback,
+        SlotVerifyResult::ErrorPublicKeyRejected => RefusalCode::KeyRejected,
+        SlotVerifyResult::ErrorInvalidMetadata | SlotVerifyResult::ErrorUnsupportedVersion => {
+            RefusalCode::VbmetaMalformed
+        }
+        SlotVerifyResult::ErrorInvalidArgument => RefusalCode::InvalidArgument,
+    };
+    Refusal::new(code, format!("{reason} ({result})"))
+}
+
+fn io(place: &str, error: IoError) -> Refusal {
+    Refusal::new(RefusalCode::Io, format!("{place}: {error}"))
+}
+
+/// The checks that libavb does not make, and what they collect on the way.
+#[derive(Default)]
+struct Strict {
+    refusals: Vec<Refusal>,
+    public_key_digest: Option<[u8; 32]>,
+    hashes: Vec<HashDescriptor>,
+    hashtrees: Vec<HashtreeDescriptor>,
+    properties: Vec<PropertyDescriptor>,
+}
+
+impl Strict {
+    fn check(&mut self, ops: &impl Ops, policy: &BootPolicy<'_>, data: &SlotData) {
+        for (nth, vbmeta) in data.vbmeta_images.iter().enumerate() {
+            let checked = self.check_image(ops, policy, vbmeta, nth == 0);
+            self.note(checked);
+        }
+        for partition in policy.partitions {
+            let checked = self.check_partition(ops, policy, data, partition);
+            self.note(checked);
+        }
+        for partition in policy.hashtrees {
+            let checked = self.check_hashtree(partition);
+            self.note(checked);
+        }
+    }
+
+    fn note(&mut self, checked: Result<(), Refusal>) {
+        self.refusals.extend(checked.err());
+    }
+
+    fn check_image(
+        &mut self,
+        ops: &impl Ops,
+        policy: &BootPolicy<'_>,
+        vbmeta: &VbmetaData,
+        is_top: bool,
+    ) -> Result<(), Refusal> {
+        let image = VbmetaImage::parse(&vbmeta.image).map_err(vbmeta_malformed)?;
+        if is_top && !image.public_key().is_empty() {
+            self.public_key_digest = Some(crypto::digest::sha256(image.public_key()));
+        }
+        let flags = image.header().flags;
+        if flags.0 != 0 {
+            let reason = format!("{}: vbmeta flags {:#x} are set", vbmeta.partition, flags.0);
+            self.refusals.push(Refusal::new(RefusalCode::FlagsRefused, reason));
+        }
+        image.check_canonical().map_err(vbmeta_malformed)?;
+        let descriptors = image.descriptors().map_err(|error| {
+            let reason = format!("{}: {error}", vbmeta.partition);
+            Refusal::new(RefusalCode::DescriptorMalformed, reason)
+        })?;
+        for descriptor in descriptors {
+            self.collect(descriptor)?;
+        }
+        if vbmeta.partition == "vbmeta" {
+            check_rest_of_vbmeta(ops, policy.suffix, vbmeta)?;
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, descriptor: Descriptor) -> Result<(), Refusal> {
+        match descriptor {
+            Descriptor::Hash(hash) => self.hashes.push(hash),
+            Descriptor::Hashtree(tree) => self.hashtrees.push(tree),
+            Descriptor::Property(property) => self.properties.push(property),
+            Descriptor::KernelCmdline(_) | Descriptor::ChainPartition(_) => {}
+            Descriptor::Unknown { tag, .. } => {
+                let reason = format!("a descriptor has the unknown tag {tag}");
+                return Err(Refusal::new(RefusalCode::DescriptorMalformed, reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_partition(
+        &self,
+        ops: &impl Ops,
+        policy: &BootPolicy<'_>,
+        data: &SlotData,
+        partition: &str,
+    ) -> Result<(), Refusal> {
+        let named = || self.hashes.iter().filter(|hash| hash.partition_name == partition);
+        let loaded = data.loaded_partitions.iter().filter(|l| l.partition == partition).count();
+        let (1, 1, Some(hash)) = (named().count(), loaded, named().next()) else {
+            let count = named().count();
+            let reason = format!("{partition}: {count} hash descriptors instead of one");
+            return Err(Refusal::new(RefusalCode::DescriptorMissing, reason));
+        };
+        check_rest_of_partition(ops, policy.suffix, hash, data)
+    }
+
+    fn check_hashtree(&self, partition: &str) -> Result<(), Refusal> {
+        let named = || self.hashtrees.iter().filter(|tree| tree.partition_name == partition);
+        match (named().count(), named().next()) {
+            (1, Some(tree)) if !tree.root_digest.is_empty() => Ok(()),
+            (count, _) => {
+                let reason = format!(
+                    "{partition}: {count} hashtree descriptors instead of one with a root digest"
+                );
+                Err(Refusal::new(RefusalCode::DescriptorMissing, reason))
+            }
+        }
+    }
+}
+
+/// Behind the vbmeta image in its partition there are zeros only.
+fn check_rest_of_vbmeta(ops: &impl Ops, suffix: &str, vbmeta: &VbmetaData) -> Result<(), Refusal> {
+    let name = format!("vbmeta{suffix}");
+    let size = ops.partition_size(&name).map_err(|error| io(&name, error))?;
+    let bytes = read(ops, &name, 0, size)?;
+    let image = check_vbmeta_partition(&bytes)?;
+    if image.bytes() == vbmeta.image {
+        Ok(())
+    } else {
+        Err(Refusal::new(RefusalCode::Io, format!("{name}: storage changed its answer")))
+    }
+}
+
+/// Behind the image in its partition there are zeros, or the vbmeta image and footer that the
+/// chain led to.
+fn check_rest_of_partition(
+    ops: &impl Ops,
+    suffix: &str,
+    hash: &HashDescriptor,
+    data: &SlotData,
+) -> Result<(), Refusal> {
+    let suffix = if hash.flags & DO_NOT_USE_AB == 0 { suffix } else { "" };
+    let name = format!("{}{suffix}", hash.partition_name);
+    let size = ops.partition_size(&name).map_err(|error| io(&name, error))?;
+    if hash.image_size > size {
+        let reason = format!("{name} is smaller than the image that was signed");
+        return Err(Refusal::new(RefusalCode::DigestMismatch, reason));
+    }
+    let rest = read(ops, &name, hash.image_size, size - hash.image_size)?;
+    let chained = data.vbmeta_images.iter().find(|v| v.partition == hash.partition_name);
+    match chained {
+        None => check_zeros(&rest, &format!("{name}, behind the image")),
+        Some(vbmeta) => check_footer(&name, hash, vbmeta, &rest),
+    }
+}
+
+fn check_footer(
+    name: &str,
+    hash: &HashDescriptor,
+    vbmeta: &VbmetaData,
+    rest: &[u8],
+) -> Result<(), Refusal> {
+    let malformed =
+        |reason: &str| Refusal::new(RefusalCode::FooterMalformed, format!("{name}: {reason}"));
+    let (body, footer) = rest
+        .split_last_chunk::<FOOTER_BYTES>()
+        .ok_or_else(|| malformed("there is no room for a footer"))?;
+    let footer = crate::Footer::decode_strict(footer).map_err(|e| malformed(&e.to_string()))?;
+    let start = footer.vbmeta_offset.checked_sub(hash.image_size);
+    let start = start.and_then(|start| usize::try_from(start).ok());
+    let (padding, after) = start
+        .and_then(|start| body.split_at_checked(start))
+        .ok_or_else(|| malformed("the footer points outside the partition"))?;
+    let exact = footer.version.minor == 0
+        && footer.original_image_size == hash.image_size
+        && footer.vbmeta_size == vbmeta.image.len() as u64;
+    let zeros = after
+        .strip_prefix(vbmeta.image.as_slice())
+        .filter(|_| exact)
+        .ok_or_else(|| malformed("the footer does not describe what was signed"))?;
+    check_zeros(padding, &format!("{name}, between image and vbmeta"))?;
+    check_zeros(zeros, &format!("{name}, between vbmeta and footer"))
+}
+
+/// Reads `size` bytes, which lie inside the partition.
+fn read(ops: &impl Ops, name: &str, offset: u64, size: u64) -> Result<Vec<u8>, Refusal> {
+    let outside = || io(name, IoError::RangeOutsidePartition);
+    let offset = i64::try_from(offset).map_err(|_| outside())?;
+    let mut bytes = vec![0; usize::try_from(size).map_err(|_| outside())?];
+    match ops.read_from_partition(name, offset, &mut bytes) {
+        Ok(read) if read == bytes.len() => Ok(bytes),
+        Ok(_) => Err(outside()),
+        Err(error) => Err(io(name, error)),
+    }
+}
