@@ -34,13 +34,11 @@ fn root_of_trust() -> impl Strategy<Value = RootOfTrust> {
 }
 
 fn application() -> impl Strategy<Value = AttestationApplicationId> {
-    let package = ("[a-zé.]{0,20}", any::<u64>())
-        .prop_map(|(name, version)| Package { name, version });
-    (btree_set(package, 0..3), btree_set(bytes(), 0..3))
-        .prop_map(|(packages, signature_digests)| AttestationApplicationId {
-            packages,
-            signature_digests,
-        })
+    let package =
+        ("[a-zé.]{0,20}", any::<u64>()).prop_map(|(name, version)| Package { name, version });
+    (btree_set(package, 0..3), btree_set(bytes(), 0..3)).prop_map(
+        |(packages, signature_digests)| AttestationApplicationId { packages, signature_digests },
+    )
 }
 
 fn list() -> impl Strategy<Value = AuthorizationList> {
@@ -50,23 +48,25 @@ fn list() -> impl Strategy<Value = AuthorizationList> {
         (of(origins), of(root_of_trust()), of(application()), of(bytes()), of(bytes())),
         (of(100_001_u64..100_013), of(10_000_101_u64..10_001_231)),
     )
-        .prop_map(|((purpose, expiry, exponent, flag), (origin, root, app, imei, hash), levels)| {
-            AuthorizationList {
-                purpose,
-                usage_expire_date_time: expiry,
-                rsa_public_exponent: exponent,
-                no_auth_required: flag,
-                rollback_resistance: !flag,
-                origin,
-                root_of_trust: root,
-                attestation_application_id: app,
-                attestation_id_second_imei: imei,
-                module_hash: hash,
-                os_patch_level: levels.0.filter(|level| level % 100 > 0),
-                vendor_patch_level: levels.1.filter(|level| level / 100 % 100 > 0),
-                ..AuthorizationList::default()
-            }
-        })
+        .prop_map(
+            |((purpose, expiry, exponent, flag), (origin, root, app, imei, hash), levels)| {
+                AuthorizationList {
+                    purpose,
+                    usage_expire_date_time: expiry,
+                    rsa_public_exponent: exponent,
+                    no_auth_required: flag,
+                    rollback_resistance: !flag,
+                    origin,
+                    root_of_trust: root,
+                    attestation_application_id: app,
+                    attestation_id_second_imei: imei,
+                    module_hash: hash,
+                    os_patch_level: levels.0.filter(|level| level % 100 > 0),
+                    vendor_patch_level: levels.1.filter(|level| level / 100 % 100 > 0),
+                    ..AuthorizationList::default()
+                }
+            },
+        )
 }
 
 proptest! {
@@ -146,7 +146,8 @@ const NO_AUTH: &[u8] = &[0xbf, 0x83, 0x77, 2, 5, 0];
 
 #[test]
 fn notes_what_googles_verifier_lets_pass() {
-    let oddities = |entries: &[&[u8]]| KeyDescription::decode(&with_hardware_list(entries)).unwrap().1;
+    let oddities =
+        |entries: &[&[u8]]| KeyDescription::decode(&with_hardware_list(entries)).unwrap().1;
     assert_eq!(oddities(&[KEY_SIZE, NO_AUTH]), []);
     assert_eq!(oddities(&[NO_AUTH, KEY_SIZE]), [Oddity::TagsOutOfOrder]);
     let set = &[0xa5, 8, 0x31, 6, 2, 1, 4, 2, 1, 2];
@@ -159,7 +160,8 @@ fn notes_what_googles_verifier_lets_pass() {
 
 #[test]
 fn refuses_what_has_no_one_meaning() {
-    let refused = |entries: &[&[u8]]| KeyDescription::decode(&with_hardware_list(entries)).unwrap_err();
+    let refused =
+        |entries: &[&[u8]]| KeyDescription::decode(&with_hardware_list(entries)).unwrap_err();
     assert_eq!(refused(&[KEY_SIZE, KEY_SIZE]), DecodeError::DuplicateTag(3));
     assert_eq!(refused(&[&[0xa9, 3, 2, 1, 0]]), DecodeError::UnknownTag(9));
     assert_eq!(refused(&[&[0xa3, 3, 2, 1, 0xff]]), DecodeError::Range { place: "key_size" });

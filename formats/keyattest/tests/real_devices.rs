@@ -4,7 +4,7 @@ mod support;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use keyattest::x509::{Certificate, Spki, oid};
+use keyattest::x509::{Certificate, SerialNumber, Spki, oid};
 use keyattest::{
     AuthorizationList, KeyDescription, KeyOrigin, Refusal, Revocation, RevocationList,
     RevocationStatus, SecurityLevel, Statement, VerifiedBootState, verify_chain,
@@ -63,9 +63,7 @@ fn google_roots() -> Vec<Spki> {
     let Some(data) = test_data(GOOGLE) else { return Vec::new() };
     let list = json_file(&data.join("roots.json"));
     let pems = list.as_array().unwrap().iter().map(|pem| certificates(pem.as_str().unwrap()));
-    pems.flatten()
-        .map(|der| Certificate::parse(&der).unwrap().public_key().clone())
-        .collect()
+    pems.flatten().map(|der| Certificate::parse(&der).unwrap().public_key().clone()).collect()
 }
 
 fn verify(chain: &Chain, now: u64) -> Result<Statement, Refusal> {
@@ -147,20 +145,26 @@ fn refuses_revoked_phones_whichever_way_the_list_writes_the_number() {
         let reason = entry["reason"].as_str().map(str::to_owned);
         list.insert(serial, Revocation { status, reason });
     }
-    let mut refused = 0;
+    let number = SerialNumber::from_bytes(&6_681_152_659_205_225_093_u64.to_be_bytes()).unwrap();
+    assert_eq!(list.look_up(&number).unwrap().reason.as_deref(), Some("KEY_COMPROMISE"));
     for entry in fs::read_dir(folder.join("der")).unwrap() {
         let folder = entry.unwrap().path();
         let chain: Vec<_> =
             (0..4).map(|n| fs::read(folder.join(format!("cert{n}.der"))).unwrap()).collect();
         let root = Certificate::parse(&chain[3]).unwrap().public_key().clone();
         let verify = |list: &RevocationList| {
-            verify_chain(&chain, &[root.clone()], &|serial| list.look_up(serial), LATER)
+            verify_chain(&chain, std::slice::from_ref(&root), &|serial| list.look_up(serial), LATER)
         };
         let clean = verify(&RevocationList::default());
+        if folder.ends_with("algorithm_EC_SecurityLevel_StrongBox") {
+            // Recorded from a device with a mistake: its leaf names the intermediate.
+            assert_eq!(clean, Err(Refusal::NameChaining { index: 0 }));
+            continue;
+        }
         assert!(clean.is_ok(), "{}: {clean:?}", folder.display());
-        refused += usize::from(matches!(verify(&list), Err(Refusal::Revoked { .. })));
-        for index in 0..4 {
-            let serial = Certificate::parse(&chain[index]).unwrap().serial().clone();
+        assert!(verify(&list).is_ok(), "{} is not on the sample list", folder.display());
+        for certificate in &chain {
+            let serial = Certificate::parse(certificate).unwrap().serial().clone();
             let number = serial.as_bytes().iter().fold(0_u128, |n, b| n << 8 | u128::from(*b));
             for text in [format!("{number}"), format!("{number:x}")] {
                 let mut list = RevocationList::default();
@@ -170,7 +174,6 @@ fn refuses_revoked_phones_whichever_way_the_list_writes_the_number() {
             }
         }
     }
-    eprintln!("{refused} of the sample chains are on the sample list");
 }
 
 /// As the expected files show a description: absent fields left out, numbers as text.
@@ -197,7 +200,7 @@ fn level(level: SecurityLevel) -> &'static str {
 
 fn show_list(list: &AuthorizationList) -> Value {
     let number = |value: Option<u64>| value.map(|value| json!(value.to_string()));
-    let flag = |value: bool| value.then(|| json!(true));
+    let flag = |value: bool| value.then_some(json!(true));
     let text = |value: &Option<Vec<u8>>| {
         value.as_ref().map(|value| json!(String::from_utf8(value.clone()).unwrap()))
     };
@@ -216,6 +219,7 @@ fn show_list(list: &AuthorizationList) -> Value {
         ("noAuthRequired", flag(list.no_auth_required)),
         ("userAuthType", number(list.user_auth_type)),
         ("authTimeout", number(list.auth_timeout)),
+        ("trustedUserPresenceRequired", flag(list.trusted_user_presence_required)),
         ("creationDateTime", number(list.creation_date_time)),
         ("origin", list.origin.map(|origin| json!(show_origin(origin)))),
         ("rollbackResistant", flag(list.rollback_resistant)),

@@ -1,0 +1,62 @@
+//! The commands of KeyMint.
+
+use crate::{attestation, blob, factory};
+use crypto::sign::{Curve, EcdsaKey};
+use serde_bytes::ByteBuf;
+use tee_api::keymint::{Command, KeyMint, Reply};
+use tee_sdk::{Context, TeeError, TrustedApplication};
+
+/// The trusted application. It keeps nothing between commands.
+#[derive(Debug, Default)]
+pub(crate) struct KeyMintTa;
+
+impl TrustedApplication for KeyMintTa {
+    type Protocol = KeyMint;
+
+    fn invoke(
+        &mut self,
+        context: &mut Context<'_>,
+        _session: u32,
+        command: Command,
+    ) -> Result<Reply, TeeError> {
+        match command {
+            Command::FactoryGenerate => factory::generate(context).map(Reply::PublicKey),
+            Command::FactoryInstall { chain } => {
+                factory::install(context, &chain).map(|()| Reply::Done)
+            }
+            Command::GenerateKey { challenge } => generate_key(context, challenge.as_deref()),
+            Command::Sign { blob, message, fixed } => {
+                sign(context, &blob, &message, fixed).map(Reply::Signature)
+            }
+            Command::DeviceChain => factory::chain(context).map(Reply::Chain),
+        }
+    }
+}
+
+fn generate_key(context: &mut Context<'_>, challenge: Option<&Vec<u8>>) -> Result<Reply, TeeError> {
+    let boot_info = context.boot_info()?;
+    let key = EcdsaKey::generate(Curve::P256).map_err(crypto_failed)?;
+    let public_key = key.public_key_spki().map_err(crypto_failed)?;
+    let chain = match challenge {
+        Some(challenge) => attestation::attest(context, &boot_info, &public_key, challenge)?,
+        None => Vec::new(),
+    };
+    let blob = blob::seal(context, &boot_info, &key)?;
+    Ok(Reply::Key { blob, public_key: ByteBuf::from(public_key), chain })
+}
+
+fn sign(
+    context: &mut Context<'_>,
+    blob: &[u8],
+    message: &[u8],
+    fixed: bool,
+) -> Result<ByteBuf, TeeError> {
+    let boot_info = context.boot_info()?;
+    let key = blob::open(context, &boot_info, blob)?;
+    let signature = if fixed { key.sign_fixed(message) } else { key.sign(message) };
+    signature.map(ByteBuf::from).map_err(crypto_failed)
+}
+
+pub(crate) fn crypto_failed(error: crypto::Error) -> TeeError {
+    TeeError::Resources(error.to_string())
+}
