@@ -137,7 +137,7 @@ impl Request {
         match HeaderValue::from_str(value) {
             Ok(mut value) => {
                 let name = HeaderName::from_static(name);
-                value.set_sensitive(name == AUTHORIZATION);
+                value.set_sensitive(name == AUTHORIZATION || name == "x-vault-token");
                 self.headers.insert(name, value);
             }
             Err(_) => self.wrong = Some(Error::Request(format!("the header {name}"))),
@@ -316,8 +316,10 @@ impl Response {
 
     /// The whole body, if it is not longer than `limit_bytes`.
     pub async fn bytes(self, limit_bytes: usize) -> Result<Vec<u8>, Error> {
+        // The right size at once: a body that holds secrets leaves no copies behind.
+        let length = self.header(&CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        let mut whole = Vec::with_capacity(length.unwrap_or(0).min(limit_bytes));
         let mut pieces = self.stream();
-        let mut whole = Vec::new();
         while let Some(piece) = pieces.try_next().await? {
             if whole.len() + piece.len() > limit_bytes {
                 return Err(Error::TooLong { limit_bytes });

@@ -84,9 +84,7 @@ impl Drop for PipeWriter {
 }
 
 /// A blocking reader over `body`, which a task of this runtime drains.
-pub fn reader<E>(
-    body: impl Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
-) -> PipeReader
+pub fn reader<E>(body: impl Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static) -> PipeReader
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
 {
