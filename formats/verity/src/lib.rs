@@ -1,1 +1,36 @@
-//! dm-verity hash trees.
+//! dm-verity hash trees, as the kernel, veritysetup and AVB lay them out.
+//!
+//! Follows `Documentation/admin-guide/device-mapper/verity.rst`, format version 1:
+//! H(salt || block), each level padded with zeros to whole blocks, the level of the root first.
+//! A tree of AVB is the file of `veritysetup format --no-superblock`. Not covered: format
+//! version 0, forward error correction, SHA-1.
+//!
+//! No threads here: [`Geometry`] says which ranges there are, [`TreeBuilder::hash_blocks`] and
+//! [`Tree::verify_blocks`] work on any of them, and the caller spreads them over its cores.
+//!
+//! ```
+//! use verity::{HashAlgorithm, Params, Tree};
+//!
+//! let params = Params::new(HashAlgorithm::Sha256, b"salt")?;
+//! let data = vec![7; 3 * 4096];
+//! let (tree, root) = verity::build(&params, &data)?;
+//! let tree = Tree::open(&params, data.len() as u64, &tree, &root)?;
+//! tree.verify_blocks(0, &data)?;
+//! # Ok::<(), verity::Error>(())
+//! ```
+//!
+//! **Speed.** The state of the hash after the salt is computed once and copied for each block. A
+//! salt of a multiple of 64 bytes (128 for SHA-512) costs nothing per block; any other is hashed
+//! with the block's first bytes again, at most one compression more in 65.
+
+mod build;
+mod error;
+mod geometry;
+mod params;
+mod verify;
+
+pub use build::{TreeBuilder, build};
+pub use error::Error;
+pub use geometry::{Geometry, Level};
+pub use params::{BLOCK_BYTES, HashAlgorithm, Params, RootDigest};
+pub use verify::Tree;
