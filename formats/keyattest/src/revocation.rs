@@ -82,7 +82,7 @@ mod tests {
                 list.look_up(&serial),
                 expected,
                 "{text} {}",
-                hexadecimal(&serial.as_bytes())
+                hexadecimal(serial.as_bytes())
             );
         }
     }

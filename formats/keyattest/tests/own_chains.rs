@@ -74,6 +74,21 @@ fn refuses_another_makers_root_with_the_same_names() {
 }
 
 #[test]
+fn only_a_root_is_signed_by_itself() {
+    let (maker, other) = (Maker::new(), Maker::new());
+    assert!(maker.root.certificate.is_self_signed());
+    assert!(!maker.device.certificate.is_self_signed());
+    let params = CertificateParams::root(
+        maker.root.certificate.subject().clone(),
+        serial(1),
+        Validity::days(NOW, 1),
+        maker.root.certificate.public_key().clone(),
+    );
+    let forged = sign(&params, &other.root.key, other.root.algorithm);
+    assert!(!Certificate::parse(&forged).unwrap().is_self_signed());
+}
+
+#[test]
 fn a_reissued_root_with_the_same_key_is_the_same_root() {
     let maker = Maker::new();
     let params = CertificateParams::root(

@@ -138,6 +138,12 @@ impl Certificate {
         self.issuer == self.subject
     }
 
+    /// Whether it is issued and signed by its own key: a root's.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        self.is_self_issued() && self.verify_with(&self.public_key) == Some(Ok(()))
+    }
+
     /// Verifies the signature with the issuer's key. `None`: the algorithm does not count, or
     /// does not go with the key.
     pub(crate) fn verify_with(&self, issuer: &Spki) -> Option<Result<(), crypto::Error>> {

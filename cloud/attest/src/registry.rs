@@ -1,0 +1,197 @@
+//! Makers and their devices.
+
+use crate::{Attest, Error, Refusal};
+use effects::UnixMillis;
+use keyattest::x509::{Certificate, SerialNumber, Spki};
+use keyattest::{Revocation, RevocationList, RevocationStatus, verify_device_chain};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+/// A maker, known by its root's public key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maker {
+    /// SubjectPublicKeyInfo of the root.
+    pub root: Spki,
+    /// As it was registered.
+    pub name: String,
+    /// When.
+    pub registered_at: UnixMillis,
+}
+
+/// A device, known by the public key of its certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// As its maker numbered it.
+    pub serial: String,
+    /// SubjectPublicKeyInfo of its attestation key.
+    pub public_key: Spki,
+    /// SubjectPublicKeyInfo of its maker's root.
+    pub root: Spki,
+    /// Its certificate, DER.
+    pub certificate: Vec<u8>,
+    /// When.
+    pub enrolled_at: UnixMillis,
+    /// When and why, if ever.
+    pub revoked: Option<(UnixMillis, String)>,
+}
+
+impl Attest {
+    /// Trusts a maker from now on. `root` is its self-signed certificate in DER; its key counts.
+    /// The same key again only changes the name.
+    pub async fn register_maker(&self, name: &str, root: &[u8]) -> Result<Maker, Error> {
+        let certificate = Certificate::parse(root)
+            .ok()
+            .filter(Certificate::is_self_signed)
+            .ok_or(Refusal::NotARoot)?;
+        let root = certificate.public_key().clone();
+        sqlx::query(
+            "INSERT INTO attest_makers (root, name, registered_at_ms) VALUES ($1, $2, $3) \
+             ON CONFLICT (root) DO UPDATE SET name = excluded.name",
+        )
+        .bind(root.as_der())
+        .bind(name)
+        .bind(self.now_ms())
+        .execute(&self.pool)
+        .await?;
+        let makers = self.makers().await?;
+        makers
+            .into_iter()
+            .find(|maker| maker.root == root)
+            .ok_or(Error::Damaged("a maker that was just registered is gone"))
+    }
+
+    /// All makers.
+    pub async fn makers(&self) -> Result<Vec<Maker>, Error> {
+        let rows = sqlx::query("SELECT * FROM attest_makers ORDER BY registered_at_ms")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(maker).collect()
+    }
+
+    /// Takes a device into the registry. `chain` is DER, the device first, the root last. The
+    /// same device again changes nothing.
+    pub async fn enrol_device(&self, chain: &[impl AsRef<[u8]>]) -> Result<Device, Error> {
+        let (roots, revoked) = (self.roots().await?, self.revocations().await?);
+        let now = self.clock.now().seconds();
+        let path = verify_device_chain(chain, &roots, &|serial| revoked.look_up(serial), now)?;
+        let serial = path.device.subject().serial_number().ok_or(Refusal::SerialMissing)?;
+        sqlx::query(
+            "INSERT INTO attest_devices (public_key, serial, root, certificate, enrolled_at_ms) \
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        )
+        .bind(path.device.public_key().as_der())
+        .bind(&serial)
+        .bind(path.root.as_der())
+        .bind(path.device.as_der())
+        .bind(self.now_ms())
+        .execute(&self.pool)
+        .await?;
+        let enrolled = self.device_of_key(path.device.public_key()).await?;
+        match enrolled {
+            Some(device) if device.serial == serial && device.root == path.root => Ok(device),
+            _ => Err(Refusal::DeviceConflict.into()),
+        }
+    }
+
+    /// The devices with a serial number; different makers may give the same.
+    pub async fn devices_with_serial(&self, serial: &str) -> Result<Vec<Device>, Error> {
+        let rows = sqlx::query("SELECT * FROM attest_devices WHERE serial = $1")
+            .bind(serial)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(device).collect()
+    }
+
+    /// The device with this attestation key.
+    pub async fn device_of_key(&self, key: &Spki) -> Result<Option<Device>, Error> {
+        let row = sqlx::query("SELECT * FROM attest_devices WHERE public_key = $1")
+            .bind(key.as_der())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(device).transpose()
+    }
+
+    /// Believes a device no more. The first reason stays.
+    pub async fn revoke_device(&self, key: &Spki, reason: &str) -> Result<(), Error> {
+        let revoked = sqlx::query(
+            "UPDATE attest_devices SET revoked_at_ms = COALESCE(revoked_at_ms, $2), \
+             revoked_reason = COALESCE(revoked_reason, $3) WHERE public_key = $1",
+        )
+        .bind(key.as_der())
+        .bind(self.now_ms())
+        .bind(reason)
+        .execute(&self.pool)
+        .await?;
+        match revoked.rows_affected() {
+            0 => Err(Refusal::DeviceUnknown.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Believes a certificate of a maker, say a factory's, no more, nor what it signed.
+    pub async fn revoke_certificate(
+        &self,
+        serial: &SerialNumber,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let hex: String = serial.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        sqlx::query(
+            "INSERT INTO attest_revocations (certificate_serial, reason, revoked_at_ms) \
+             VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        )
+        .bind(hex)
+        .bind(reason)
+        .bind(self.now_ms())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// The public keys that chains may end in.
+    pub(crate) async fn roots(&self) -> Result<Vec<Spki>, Error> {
+        Ok(self.makers().await?.into_iter().map(|maker| maker.root).collect())
+    }
+
+    pub(crate) async fn revocations(&self) -> Result<RevocationList, Error> {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT certificate_serial, reason FROM attest_revocations")
+                .fetch_all(&self.pool)
+                .await?;
+        let mut list = RevocationList::default();
+        for (serial, reason) in rows {
+            let status = RevocationStatus::Revoked;
+            list.insert(&serial, Revocation { status, reason: Some(reason) });
+        }
+        Ok(list)
+    }
+}
+
+fn maker(row: &SqliteRow) -> Result<Maker, Error> {
+    Ok(Maker {
+        root: key(row, "root")?,
+        name: row.try_get("name")?,
+        registered_at: time(row.try_get("registered_at_ms")?),
+    })
+}
+
+fn device(row: &SqliteRow) -> Result<Device, Error> {
+    let revoked_at: Option<i64> = row.try_get("revoked_at_ms")?;
+    let reason: Option<String> = row.try_get("revoked_reason")?;
+    Ok(Device {
+        serial: row.try_get("serial")?,
+        public_key: key(row, "public_key")?,
+        root: key(row, "root")?,
+        certificate: row.try_get("certificate")?,
+        enrolled_at: time(row.try_get("enrolled_at_ms")?),
+        revoked: revoked_at.map(|at| (time(at), reason.unwrap_or_default())),
+    })
+}
+
+fn key(row: &SqliteRow, column: &str) -> Result<Spki, Error> {
+    let der: Vec<u8> = row.try_get(column)?;
+    Spki::from_der(&der).map_err(|_| Error::Damaged("a public key of the registry"))
+}
+
+fn time(ms: i64) -> UnixMillis {
+    UnixMillis(u64::try_from(ms).unwrap_or(0))
+}
