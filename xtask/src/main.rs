@@ -37,7 +37,7 @@ fn run() -> Result<ExitCode> {
         "up" => up(&rest),
         "test" => test::run(&rest).map(|()| ExitCode::SUCCESS),
         "bench" => bench::run(&rest).map(|()| ExitCode::SUCCESS),
-        "fuzz" => fuzz::run(&rest).map(|()| ExitCode::SUCCESS),
+        "fuzz" => fuzz::run_all(&rest).map(|()| ExitCode::SUCCESS),
         "" | "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -24,7 +24,7 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
     }
     if filter.count() == 0 {
         cargo(&["test", "--workspace", "--quiet", "--doc"])?;
-        fuzz::run(&["2".to_owned()])?;
+        fuzz::run_all(&["2".to_owned()])?;
     }
     Ok(())
 }
