@@ -21,7 +21,7 @@ pub fn user_key(account_id: &str) -> String {
 /// A data key and its wrapped form.
 pub struct DataKey {
     /// To use now.
-    pub plaintext: Secret<16>,
+    pub plaintext: Secret<32>,
     /// To store.
     pub wrapped: String,
 }
@@ -31,7 +31,7 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, Error>>;
 
 /// The Key Center, as seen with the account service's credential.
 pub trait KeyCenter: Send + Sync {
-    /// A fresh AES-128 data key, wrapped under `key`.
+    /// A fresh data key of 256 bits, wrapped under `key`.
     fn data_key<'a>(&'a self, key: &'a str) -> Answer<'a, DataKey>;
     /// Encrypts under `key`; `context` is authenticated with it.
     fn encrypt<'a>(

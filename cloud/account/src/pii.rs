@@ -38,9 +38,10 @@ pub struct Pii {
 impl Pii {
     /// Over the data key that the Key Center unwrapped.
     #[must_use]
-    pub fn new(data_key: &Secret<16>) -> Self {
+    pub fn new(data_key: &Secret<32>) -> Self {
+        let sealing = hkdf_sha256::<16>(data_key.expose(), b"", &[b"holdfast personal data v1"]);
         Self {
-            key: Key::aes_128_gcm(data_key.expose()),
+            key: Key::aes_128_gcm(sealing.expose()),
             audit_key: hkdf_sha256(data_key.expose(), b"", &[b"holdfast audit chain v1"]),
         }
     }
@@ -76,7 +77,7 @@ mod tests {
 
     #[test]
     fn s5_1_3_a_value_moved_to_another_place_does_not_open() {
-        let pii = Pii::new(&Secret::new([1; 16]));
+        let pii = Pii::new(&Secret::new([1; 32]));
         let home = Place::new("accounts", "email", "1");
         let sealed = pii.seal(home, b"a@example.org");
         assert_eq!(pii.open_text(home, &sealed).unwrap(), "a@example.org");
