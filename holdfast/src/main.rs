@@ -1,3 +1,39 @@
-//! The one command a person types.
+//! The one command a person types: arguments, printing, exit codes. It starts the other
+//! programs; what they do is theirs.
 
-fn main() {}
+mod args;
+mod commands;
+mod doctor;
+mod exit;
+mod programs;
+mod report;
+mod sample;
+mod state;
+mod story;
+
+use args::{Cli, Command};
+use clap::Parser;
+use exit::{Exit, Lacking};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = match cli.command {
+        Command::Up(up) => block_on(story::up(up)),
+        Command::Keycenter(command) => commands::keycenter(command),
+        Command::Cloud(command) => commands::cloud(command),
+        Command::Device(command) => block_on(commands::device(command)),
+        Command::Doctor { json, state } => commands::doctor(json, &state),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("holdfast: {error:#}");
+            if error.is::<Lacking>() { Exit::Environment.into() } else { Exit::Failed.into() }
+        }
+    }
+}
+
+fn block_on<T>(job: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(job)
+}

@@ -1,0 +1,299 @@
+//! Chapter ten: each attack is really done, to copies, and must be refused.
+
+use super::device::{BoardStatus, Device, Wiring};
+use super::lost::{Owner, activate};
+use super::owner::{Person, password};
+use super::search::{self, Canary};
+use super::signin::{lock_of, session};
+use super::step::Teller;
+use super::world::{Memory, World};
+use crate::programs::beside;
+use crate::state::State;
+use anyhow::{Context, Result, bail, ensure};
+use http_link::{Client, Error as HttpError};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use wire::account::{Forgot, Reset};
+use wire::attest::Evidence as Chain;
+use wire::find::Command;
+
+/// Partitions that a boot of slot a uses, without their suffix.
+const PARTITIONS: [&str; 9] =
+    ["bl1", "tee", "bl2", "boot", "vbmeta", "system", "baseband", "misc", "userdata"];
+
+/// What the attacker works on.
+#[derive(Debug)]
+pub(crate) struct Attacker<'a> {
+    /// Copies of this run's state; nothing in it runs.
+    pub(crate) copies: &'a State,
+    /// The running cloud (asked, never changed).
+    pub(crate) cloud: &'a Client,
+    /// Where it stores what it stores.
+    pub(crate) stores: &'a State,
+    pub(crate) folder: &'a Path,
+    pub(crate) owner: &'a Person,
+    pub(crate) memory: &'a Memory,
+    /// Evidence that the cloud accepted once.
+    pub(crate) evidence: &'a Chain,
+}
+
+/// Chapter ten.
+pub(crate) async fn attacked(teller: &mut Teller, attacker: &Attacker<'_>) {
+    flips(teller, attacker).await;
+    images(teller, attacker).await;
+    teller.attack("replay_attestation", async |_| attacker.replay().await).await;
+    inside(teller, attacker).await;
+    teller.attack("cloud_plaintext", async |_| attacker.search_cloud()).await;
+    teller.attack("reset_password_in_lost_mode", async |_| attacker.reset_password().await).await;
+}
+
+/// One flipped bit in each partition.
+async fn flips(teller: &mut Teller, attacker: &Attacker<'_>) {
+    for name in PARTITIONS {
+        teller.attack(&format!("flip.{name}"), async |_| attacker.flip(name).await).await;
+    }
+}
+
+/// Whole images and boards.
+async fn images(teller: &mut Teller, attacker: &Attacker<'_>) {
+    teller.attack("rollback", async |_| attacker.older_image().await).await;
+    teller.attack("foreign_vbmeta", async |_| attacker.foreign_vbmeta().await).await;
+    teller.attack("foreign_board", async |_| attacker.foreign_board().await).await;
+}
+
+/// Root inside the system's namespaces.
+async fn inside(teller: &mut Teller, attacker: &Attacker<'_>) {
+    let report = attacker.probe().await.map_err(|error| format!("{error:#}"));
+    for target in ["tee_memory", "fuses", "rpmb"] {
+        let judged = report.clone().map_err(anyhow::Error::msg).and_then(|it| judge(&it, target));
+        teller.attack(target, async |_| judged).await;
+    }
+}
+
+impl Attacker<'_> {
+    fn device(&self) -> PathBuf {
+        self.copies.path("device")
+    }
+
+    /// Boots the copied board as it now is and gives what came of it.
+    async fn boot(&self, dir: &Path) -> Result<BoardStatus> {
+        let log = self.copies.path("log/attacked.log");
+        let device = Device::power_on(dir, &Wiring::default(), log).await?;
+        let status = device.settled().await;
+        device.power_off().await?;
+        status
+    }
+
+    async fn refused(&self, dir: &Path) -> Result<(String, Value)> {
+        let status = self.boot(dir).await?;
+        let refused = status.refused.context("it booted")?;
+        let evidence = json!({
+            "stage": refused.stage,
+            "code": refused.code,
+            "stages_before": status.stages.len().saturating_sub(1),
+        });
+        Ok((refused.line(), evidence))
+    }
+
+    /// Flips a random bit of the partition, boots, and puts it right again.
+    async fn flip(&self, name: &str) -> Result<(String, Value)> {
+        let image = self.device().join("flash.img");
+        let flash = File::options().read(true).write(true).open(&image)?;
+        let (partition, start, length) = super::flash::partition(&flash, name)?;
+        let random = u64::from_be_bytes(crypto::random_array());
+        let (at, bit) = (random / 8 % length, random % 8);
+        let mut byte = [0];
+        flash.read_exact_at(&mut byte, start + at)?;
+        flash.write_all_at(&[byte[0] ^ (1 << bit)], start + at)?;
+        let refused = self.refused(&self.device()).await;
+        flash.write_all_at(&byte, start + at)?;
+        let (reason, mut evidence) =
+            refused.with_context(|| format!("{partition}, byte {at}, bit {bit}"))?;
+        evidence["partition"] = json!(partition);
+        evidence["byte"] = json!(at);
+        evidence["bit"] = json!(bit);
+        Ok((reason, evidence))
+    }
+
+    /// Replays the evidence that the cloud accepted in chapter four.
+    async fn replay(&self) -> Result<(String, Value)> {
+        match self.cloud.post("/v1/attest").json(self.evidence).send().await {
+            Ok(_) => bail!("the same evidence was accepted twice"),
+            Err(HttpError::Refused(refusal)) => {
+                Ok((refusal.reason.clone(), json!({ "error": refusal.error })))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Boots the copy, and runs a program inside its system's namespaces as their root.
+    async fn probe(&self) -> Result<Value> {
+        let log = self.copies.path("log/probed.log");
+        let device = Device::boot(&self.device(), &Wiring::default(), log).await?;
+        let probed = self.probe_device(&device).await;
+        device.power_off().await?;
+        probed
+    }
+
+    async fn probe_device(&self, device: &Device) -> Result<Value> {
+        let status = device.status().await?;
+        let ree = status.ree_pid.context("the board does not know its system's process")?;
+        let weak: Vec<String> =
+            status.weaknesses.iter().map(|it| format!("{}: {}", it.what, it.mend)).collect();
+        ensure!(weak.is_empty(), "this host isolates too little. {}", weak.join(" "));
+        let pids: Vec<String> = status
+            .processes
+            .iter()
+            .filter(|it| it.name.starts_with("tee") || it.name.starts_with("ta-"))
+            .map(|it| it.pid.to_string())
+            .collect();
+        ensure!(!pids.is_empty(), "the board does not know the TEE's processes");
+        let board = device.dir.join("board");
+        let trusted = device.screens.trusted_screen.rsplit(':').next().unwrap_or_default();
+        let mut arguments = vec![
+            format!("--fuses={}", board.join("fuses.cbor").display()),
+            format!("--rpmb={}", board.join("rpmb.bin").display()),
+            format!("--port={}", trusted.trim_end_matches('/')),
+        ];
+        arguments.extend(pids.iter().map(|pid| format!("--pid={pid}")));
+        let program = beside("holdfast-probe")?;
+        let said = tokio::task::spawn_blocking(move || {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            boot::world::visit::enter(ree, &program, &arguments)
+        })
+        .await??;
+        serde_json::from_str(&said).context("the probe's report is not JSON")
+    }
+
+    /// Looks for the folder's content and the owner's phone number in what the cloud stores.
+    fn search_cloud(&self) -> Result<(String, Value)> {
+        let mut canaries = search::canaries(self.folder)?;
+        canaries.push(Canary::text("the account's phone number", &self.owner.phone[1..]));
+        canaries.push(Canary::text("the account's e-mail", &self.owner.email));
+        self.control(&canaries)?;
+        let roots = stores(self.stores)?;
+        let clean = search::search(&roots, &canaries)?;
+        let reason = format!(
+            "{} canaries, none readable in {} files ({})",
+            canaries.len(),
+            clean.files,
+            super::everyday::size(clean.bytes)
+        );
+        let evidence = json!({
+            "canaries": canaries.iter().map(|it| &it.what).collect::<Vec<_>>(),
+            "files": clean.files,
+            "bytes": clean.bytes,
+        });
+        Ok((reason, evidence))
+    }
+
+    /// The search must be able to find: each canary where it is known to be.
+    fn control(&self, canaries: &[Canary]) -> Result<()> {
+        let owner = self.stores.path(super::owner::FILE);
+        for canary in canaries {
+            let at = if canary.what.starts_with("the account") {
+                owner.clone()
+            } else {
+                PathBuf::from(&canary.what)
+            };
+            let found = search::search(&[at], std::slice::from_ref(canary)).is_err();
+            ensure!(found, "the search does not even find {} where it is", canary.what);
+        }
+        Ok(())
+    }
+
+    /// Sets lost mode on the copies, resets the account's password as a thief with the owner's
+    /// mailbox would, and tries it; then the old password, which must work.
+    async fn reset_password(&self) -> Result<(String, Value)> {
+        let world = World::start_copy(self.copies, self.memory).await?;
+        let tried = reset_in(&world, self.owner).await;
+        world.stop().await?;
+        tried
+    }
+}
+
+/// The cloud's database and block store, and the Key Center's.
+fn stores(state: &State) -> Result<Vec<PathBuf>> {
+    let mut stores = vec![state.path("cloud/blocks"), state.path("log")];
+    for folder in ["cloud", "keycenter"] {
+        for entry in std::fs::read_dir(state.path(folder))? {
+            let path = entry?.path();
+            if path.is_file() {
+                stores.push(path);
+            }
+        }
+    }
+    Ok(stores)
+}
+
+async fn reset_in(world: &World, owner: &Person) -> Result<(String, Value)> {
+    let session = session(&world.client, owner).await?;
+    let up = |status: &Value| status["cloud_connected"] == true;
+    let status = world.device.until("its link to the cloud is up", up).await?;
+    let device_id = status["device_id"].as_str().context("the device is not bound")?.to_owned();
+    world.device.api().post("/v1/find/enable").json(&json!({ "enabled": true })).send().await?;
+    let console = Owner { cloud: &world.client, token: session.token, device_id };
+    console.command(&Command::Lost { message: "Lost.".to_owned() }).await?;
+
+    let forgot = Forgot { login: owner.email.clone() };
+    world.client.post("/v1/password/forgot").json(&forgot).send().await?;
+    let code = code_from_outbox(&world.state.path("cloud/outbox")).await?;
+    let thief = Person { password: password(), ..owner.clone() };
+    let reset = Reset {
+        login: owner.email.clone(),
+        code,
+        new_password: thief.password.clone(),
+    };
+    world.client.post("/v1/password/reset").json(&reset).send().await?;
+
+    let reason = match activate(&world.device, &thief).await {
+        Ok(()) => bail!("the reset password ended lost mode"),
+        Err(HttpError::Refused(refusal)) => refusal.reason,
+        Err(error) => return Err(error.into()),
+    };
+    ensure!(lock_of(&world.device).await?.lost.is_some(), "refused, yet lost mode is over");
+    activate(&world.device, owner).await.context("the old password was refused too")?;
+    ensure!(lock_of(&world.device).await?.lost.is_none(), "the old password did not end lost mode");
+    Ok((reason, json!({ "old_password": "ended lost mode" })))
+}
+
+/// The newest six-digit code among the messages to people.
+async fn code_from_outbox(outbox: &Path) -> Result<String> {
+    for _ in 0..100 {
+        let mut messages: Vec<_> = std::fs::read_dir(outbox)?.flatten().collect();
+        messages.sort_by_key(|entry| entry.metadata().and_then(|it| it.modified()).ok());
+        for message in messages.iter().rev() {
+            let text = std::fs::read_to_string(message.path()).unwrap_or_default();
+            let code = text
+                .split(|c: char| !c.is_ascii_digit())
+                .find(|word| word.len() == 6)
+                .map(str::to_owned);
+            if let Some(code) = code {
+                return Ok(code);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bail!("no message with a code came to {}", outbox.display())
+}
+
+/// What the probe says of one target: every way was tried, none went through.
+fn judge(report: &Value, target: &str) -> Result<(String, Value)> {
+    let attempts: Vec<&Value> = report["attempts"]
+        .as_array()
+        .context("the probe's report has no attempts")?
+        .iter()
+        .filter(|attempt| attempt["target"] == target)
+        .collect();
+    ensure!(!attempts.is_empty(), "the probe did not try {target}");
+    let reached: Vec<&&Value> =
+        attempts.iter().filter(|attempt| attempt["reached"] != false).collect();
+    ensure!(reached.is_empty(), "reached by {}", json!(reached));
+    let ways: Vec<&str> = attempts.iter().filter_map(|it| it["way"].as_str()).collect();
+    let reason = format!("{} ways tried, none went through", attempts.len());
+    Ok((reason, json!({ "ways": ways })))
+}
+

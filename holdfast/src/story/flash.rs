@@ -1,0 +1,26 @@
+//! Where a partition lies in a flash image.
+
+use anyhow::{Context, Result};
+use bootimg::gpt::{Gpt, HEAD_BYTES, TAIL_BYTES};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// The partition that a boot of slot a uses for `name`: its full name, first byte and length.
+pub(crate) fn partition(flash: &File, name: &str) -> Result<(String, u64, u64)> {
+    let gpt = read(flash)?;
+    let partition = gpt
+        .partition(&format!("{name}_a"))
+        .or_else(|| gpt.partition(name))
+        .with_context(|| format!("the flash image has no partition {name}"))?;
+    Ok((partition.name.clone(), partition.offset_bytes(), partition.size_bytes()))
+}
+
+/// The partition table.
+pub(crate) fn read(flash: &File) -> Result<Gpt> {
+    let length = flash.metadata()?.len();
+    let mut head = vec![0; HEAD_BYTES];
+    let mut tail = vec![0; TAIL_BYTES];
+    flash.read_exact_at(&mut head, 0)?;
+    flash.read_exact_at(&mut tail, length.saturating_sub(TAIL_BYTES as u64))?;
+    Ok(Gpt::parse(&head, &tail, length)?.gpt)
+}

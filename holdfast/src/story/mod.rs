@@ -1,0 +1,350 @@
+//! The story: a device from power-on to lost and recovered, and what an attacker gets.
+
+mod attacked;
+mod clone;
+mod cloud;
+mod device;
+mod everyday;
+mod flash;
+mod lost;
+mod manufacture;
+mod owner;
+mod search;
+mod signin;
+mod step;
+mod world;
+
+pub(crate) use device::{BoardStatus, Device, Wiring};
+pub(crate) use manufacture::make_alone;
+
+use crate::args::Up;
+use crate::exit::{Exit, Lacking};
+use crate::report::{Evidence, Reporter};
+use crate::sample;
+use crate::state::State;
+use anyhow::{Context, Result};
+use attacked::Attacker;
+use cloud::Cloud;
+use http_link::Client;
+use owner::Person;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use step::{Stopped, Teller};
+use wire::account::Session;
+use world::{Memory, World};
+
+/// Plays the story and, unless it is to end at once, stays up until a signal.
+pub(crate) async fn up(args: Up) -> Result<Exit> {
+    let state = match args.fresh {
+        true => State::start_over(args.state.dir.as_deref())?,
+        false => State::open(args.state.dir.as_deref())?,
+    };
+    let _lock = state.lock()?;
+    let folder = folder(&args, &state)?;
+    let mut teller = Teller::new(Reporter::new(args.json));
+    let mut story = Story { memory: Memory::load(&state)?, args, state, folder };
+    tokio::select! {
+        told = story.tell(&mut teller) => told,
+        () = interrupted() => {
+            teller.reporter.clear();
+            teller.reporter.note("\nstopped; the next `up` goes on from here");
+            Ok(if teller.failed() { Exit::Failed } else { Exit::Held })
+        }
+    }
+}
+
+/// The folder of the story, which must be readable.
+fn folder(args: &Up, state: &State) -> Result<PathBuf> {
+    let Some(folder) = &args.folder else {
+        let folder = state.folder("sample")?;
+        sample::make(&folder)?;
+        return Ok(folder);
+    };
+    let folder = std::path::absolute(folder)?;
+    std::fs::read_dir(&folder).map_err(|error| {
+        Lacking(format!("{}: {error}. Give a folder that can be read.", folder.display()))
+    })?;
+    Ok(folder)
+}
+
+/// Until Ctrl-C or a request to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = async |kind| match signal(kind) {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = wait(SignalKind::interrupt()) => {}
+        () = wait(SignalKind::terminate()) => {}
+    }
+}
+
+struct Story {
+    args: Up,
+    state: State,
+    folder: PathBuf,
+    memory: Memory,
+}
+
+impl Story {
+    async fn tell(&mut self, teller: &mut Teller) -> Result<Exit> {
+        let Ok(cloud) = self.start_cloud(teller).await else { return Ok(Exit::Failed) };
+        let mut world = match self.first_chapters(teller, cloud).await {
+            Ok(world) => world,
+            Err(Stopped) => return Ok(self.stopped(teller)),
+        };
+        let held = self.last_chapters(teller, &mut world).await;
+        if held.is_err() {
+            world.stop().await?;
+            return Ok(self.stopped(teller));
+        }
+        let exit = if teller.failed() { Exit::Failed } else { Exit::Held };
+        if exit == Exit::Held && !self.memory.in_use {
+            self.memory.in_use = true;
+            self.memory.save(&self.state)?;
+        }
+        self.ready(teller, &world);
+        if !self.args.once {
+            let World { cloud, device, .. } = &mut world;
+            tokio::select! {
+                () = interrupted() => {}
+                error = cloud.ended() => return Err(error),
+                error = device.ended() => return Err(error),
+            }
+            teller.reporter.note("\nstopping");
+        }
+        world.stop().await?;
+        Ok(exit)
+    }
+
+    fn stopped(&self, teller: &mut Teller) -> Exit {
+        teller.reporter.note(&format!(
+            "\nThe story stops here. What stands is in {} for a look; the logs are in log/.",
+            self.state.root().display()
+        ));
+        Exit::Failed
+    }
+
+    /// Chapter one. A port in use ends the program, not only the story.
+    async fn start_cloud(&mut self, teller: &mut Teller) -> Result<Cloud> {
+        teller.reporter.chapter("Cloud");
+        let (state, args) = (&self.state, &self.args);
+        let mut lacking = None;
+        let started = teller
+            .step("cloud.start", async |_| {
+                let cloud = Cloud::start(state, args.listen, args.keycenter_listen).await;
+                let cloud = cloud.map_err(|error| match error.downcast::<Lacking>() {
+                    Ok(Lacking(what)) => {
+                        lacking = Some(what.clone());
+                        Lacking(what).into()
+                    }
+                    Err(error) => error,
+                })?;
+                let [keycenter, server] = cloud.pids();
+                let line = format!("{} and a Key Center of its own", cloud.at.url);
+                let object = json!({
+                    "cloud": { "url": cloud.at.url, "pid": server, "ca": cloud.at.ca },
+                    "keycenter": { "url": cloud.keycenter_at.url, "pid": keycenter },
+                });
+                Ok((cloud, Evidence::new(line, object)))
+            })
+            .await;
+        match (started, lacking) {
+            (Ok(cloud), _) => {
+                if self.memory.cloud_url.is_none() {
+                    self.memory.cloud_url = Some(cloud.at.url.clone());
+                    self.memory.save(&self.state)?;
+                }
+                Ok(cloud)
+            }
+            (Err(Stopped), Some(what)) => Err(Lacking(what).into()),
+            (Err(Stopped), None) => anyhow::bail!("the cloud did not start"),
+        }
+    }
+
+    /// Chapters two and three: a device, made where there is none, and on.
+    async fn first_chapters(
+        &mut self,
+        teller: &mut Teller,
+        cloud: Cloud,
+    ) -> Result<World, Stopped> {
+        let client = cloud.client();
+        let client = teller.quietly(client)?;
+        teller.reporter.chapter("Manufacture");
+        manufacture::manufacture(teller, &self.state, &cloud, &client, &mut self.memory).await?;
+        teller.reporter.chapter("Power on");
+        let dir = self.state.path("device");
+        let mut wiring = teller.quietly(world::wiring(&cloud, &self.memory))?;
+        wiring.phone = Some(self.args.phone_listen.to_string());
+        wiring.trusted = Some(self.args.trusted_listen.to_string());
+        let log = self.state.path("log/board.log");
+        let device = teller.quietly(Device::power_on(&dir, &wiring, log).await)?;
+        let status = teller.boot(device.settled()).await?;
+        teller.stages(&status)?;
+        for weakness in &status.weaknesses {
+            teller.reporter.note(&format!("  weaker here: {}: {}", weakness.what, weakness.mend));
+        }
+        Ok(World { state: self.state.clone(), cloud, client, device })
+    }
+
+    /// Chapters four to ten.
+    async fn last_chapters(
+        &mut self,
+        teller: &mut Teller,
+        world: &mut World,
+    ) -> Result<(), Stopped> {
+        teller.reporter.chapter("Attest");
+        let evidence = signin::attest(teller, &world.client, &world.device).await?;
+        teller.reporter.chapter("Sign in");
+        let (owner, session) =
+            signin::sign_in(teller, &self.state, &world.cloud, &world.client, &world.device)
+                .await?;
+        teller.reporter.chapter("Use");
+        everyday::unlock(teller, &world.device, &owner).await?;
+        let left_out = everyday::import(teller, &world.device, &self.folder).await?;
+        everyday::upload(teller, &world.device).await?;
+        teller.reporter.chapter("Push");
+        let developer = teller.quietly(world.cloud.credential("developer"))?;
+        everyday::push(teller, &world.client, &developer, &world.device).await?;
+
+        let scratch = tempfile_beside(self.state.root());
+        let scratch = teller.quietly(scratch)?;
+        let told = Tale { story: self, owner: &owner, left_out: &left_out, scratch: &scratch }
+            .lost_and_attacked(teller, world, &session, &evidence)
+            .await;
+        if told.is_ok() {
+            let _ = std::fs::remove_dir_all(&scratch);
+        }
+        told
+    }
+
+    fn ready(&self, teller: &mut Teller, world: &World) {
+        let credentials = self.state.path(owner::FILE);
+        let screens = &world.device.screens;
+        let socket = world.device.dir.join("run/holdfast.sock");
+        teller.reporter.object(&json!({
+            "ready": {
+                "console": world.cloud.at.url,
+                "phone": screens.phone_screen,
+                "trusted_screen": screens.trusted_screen,
+                "keycenter": world.cloud.keycenter_at.url,
+                "ca": world.cloud.at.ca,
+                "credentials": credentials,
+                "socket": socket,
+                "board_pid": world.device.pid(),
+            }
+        }));
+        teller.reporter.chapter("Ready");
+        for (what, where_) in [
+            ("the phone's screen", screens.phone_screen.clone()),
+            ("the cloud's console", world.cloud.at.url.clone()),
+            ("the owner's credentials", credentials.display().to_string()),
+            ("the console's CA", world.cloud.at.ca.display().to_string()),
+            ("the device's socket", socket.display().to_string()),
+        ] {
+            teller.reporter.note(&format!("  {what:<24} {where_}"));
+        }
+        if !self.args.once {
+            teller.reporter.note("\nCtrl-C stops everything; the next `up` goes on.");
+        }
+    }
+}
+
+/// The last three chapters.
+struct Tale<'a> {
+    story: &'a Story,
+    owner: &'a Person,
+    /// What the import could not take, reported then.
+    left_out: &'a [Vec<u8>],
+    scratch: &'a Path,
+}
+
+impl Tale<'_> {
+    /// Lost, Recovered and Attacked: the first two on the device itself while nobody uses it,
+    /// else on a copy; the attacks always on copies.
+    async fn lost_and_attacked(
+        &self,
+        teller: &mut Teller,
+        world: &mut World,
+        session: &Session,
+        evidence: &wire::attest::Evidence,
+    ) -> Result<(), Stopped> {
+        if self.story.memory.in_use {
+            let copy = self.copy(teller, world, "in-use").await?;
+            let started = World::start_copy(&copy, &self.story.memory).await;
+            let copied = teller.quietly(started)?;
+            let played = self.lost(teller, &copied, None).await;
+            let _ = copied.stop().await;
+            played?;
+        } else {
+            self.lost(teller, world, Some(session)).await?;
+        }
+        teller.reporter.chapter("Attacked");
+        let copies = self.copy(teller, world, "attacked").await?;
+        let attacker = Attacker {
+            copies: &copies,
+            cloud: &world.client,
+            stores: &world.state,
+            folder: &self.story.folder,
+            owner: self.owner,
+            memory: &self.story.memory,
+            evidence,
+        };
+        attacked::attacked(teller, &attacker).await;
+        Ok(())
+    }
+
+    async fn lost(
+        &self,
+        teller: &mut Teller,
+        world: &World,
+        session: Option<&Session>,
+    ) -> Result<(), Stopped> {
+        teller.reporter.chapter("Lost");
+        let fresh;
+        let session = match session {
+            Some(session) => session,
+            None => {
+                fresh = teller.quietly(signin::session(&world.client, self.owner).await)?;
+                &fresh
+            }
+        };
+        lost::lost(teller, &world.client, &world.device, session, self.scratch).await?;
+        teller.reporter.chapter("Recovered");
+        let folder = (self.story.folder.as_path(), self.left_out);
+        lost::recovered(teller, &world.client, &world.device, self.owner, folder).await
+    }
+
+    /// Copies everything. The cloud stops for the moment that the copy takes, so that the copy
+    /// of its database is whole.
+    async fn copy(
+        &self,
+        teller: &mut Teller,
+        world: &mut World,
+        name: &str,
+    ) -> Result<State, Stopped> {
+        let copied = self.copy_state(world, name).await;
+        teller.quietly(copied)
+    }
+
+    async fn copy_state(&self, world: &mut World, name: &str) -> Result<State> {
+        let to = State::open(Some(&self.scratch.join(name)))?;
+        world.cloud.pause().await?;
+        let copied = World::copy(&world.state, &to);
+        world.cloud.resume().await.context("the cloud did not start again after the copy")?;
+        world.client = Client::clone(&world.cloud.client()?);
+        copied?;
+        Ok(to)
+    }
+}
+
+/// A new folder in the state folder for copies; old ones are deleted first.
+fn tempfile_beside(root: &Path) -> Result<PathBuf> {
+    let path = root.join("copies");
+    if path.exists() {
+        std::fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
+    }
+    std::fs::create_dir(&path).with_context(|| path.display().to_string())?;
+    Ok(path)
+}

@@ -1,0 +1,163 @@
+//! Playing a step: time it, show it, stop the story where it does not hold.
+
+use crate::report::{Evidence, Reporter, Step};
+use super::device::{BoardStatus, verdict};
+use anyhow::Result;
+use std::future::Future;
+use std::time::Instant;
+
+/// The story stops here; what happened was shown.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
+/// Tells the story.
+#[derive(Debug)]
+pub(crate) struct Teller {
+    pub(crate) reporter: Reporter,
+    failed: bool,
+}
+
+impl Teller {
+    pub(crate) const fn new(reporter: Reporter) -> Self {
+        Self { reporter, failed: false }
+    }
+
+    /// Whether any step did not hold.
+    pub(crate) const fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Plays a step. Where it fails, the story stops.
+    pub(crate) async fn step<T>(
+        &mut self,
+        name: &str,
+        play: impl AsyncFnOnce(&mut Reporter) -> Result<(T, Evidence)>,
+    ) -> Result<T, Stopped> {
+        let start = Instant::now();
+        let played = play(&mut self.reporter).await;
+        let ms = start.elapsed().as_secs_f64() * 1000.0;
+        match played {
+            Ok((value, evidence)) => {
+                self.show(name, true, ms, None, evidence);
+                Ok(value)
+            }
+            Err(error) => {
+                self.show(name, false, ms, Some(format!("{error:#}")), Evidence::none());
+                Err(Stopped)
+            }
+        }
+    }
+
+    /// Plays an attack. It holds when it was refused: then `play` gives the reason that the
+    /// refusal came with. One that succeeds, or that could not be tried, does not stop the
+    /// story: the others are worth seeing.
+    pub(crate) async fn attack(
+        &mut self,
+        name: &str,
+        play: impl AsyncFnOnce(&mut Reporter) -> Result<(String, serde_json::Value)>,
+    ) {
+        let start = Instant::now();
+        let played = play(&mut self.reporter).await;
+        let ms = start.elapsed().as_secs_f64() * 1000.0;
+        let name = format!("attack.{name}");
+        match played {
+            Ok((reason, evidence)) => {
+                let line = format!("refused: {reason}");
+                self.show(&name, true, ms, Some(reason), Evidence::new(line, evidence));
+            }
+            Err(error) => self.show(&name, false, ms, Some(format!("{error:#}")), Evidence::none()),
+        }
+    }
+
+    /// Shows a step that somebody else timed, as the stages of a boot.
+    pub(crate) fn timed(
+        &mut self,
+        name: &str,
+        ms: f64,
+        refused: Option<String>,
+        boot_no: u64,
+        evidence: Evidence,
+    ) {
+        let step = Step {
+            step: name.to_owned(),
+            ok: refused.is_none(),
+            ms,
+            reason: refused,
+            existing: false,
+            boot_no: Some(boot_no),
+            evidence: evidence.object,
+        };
+        self.failed |= !step.ok;
+        self.reporter.step(&step, &evidence.line);
+    }
+
+    /// Something between two steps, worth showing only where it fails.
+    pub(crate) fn quietly<T>(&mut self, done: Result<T>) -> Result<T, Stopped> {
+        done.map_err(|error| {
+            self.show("story", false, 0.0, Some(format!("{error:#}")), Evidence::none());
+            Stopped
+        })
+    }
+
+    /// Waits for a boot; one that can't even be watched is a step that failed.
+    pub(crate) async fn boot(
+        &mut self,
+        boot: impl Future<Output = Result<BoardStatus>>,
+    ) -> Result<BoardStatus, Stopped> {
+        match boot.await {
+            Ok(status) => Ok(status),
+            Err(error) => {
+                let reason = Some(format!("{error:#}"));
+                self.show("boot.bl1", false, 0.0, reason, Evidence::none());
+                Err(Stopped)
+            }
+        }
+    }
+
+    /// Shows the stages of a boot, one step each, as a table.
+    pub(crate) fn stages(&mut self, status: &BoardStatus) -> Result<(), Stopped> {
+        for stage in &status.stages {
+            let (verdict, refused) = verdict(stage);
+            let line = format!(
+                "{:<12} {:<24} {}…  {verdict}",
+                stage.partition,
+                stage.version,
+                stage.digest.get(..16).unwrap_or(&stage.digest)
+            );
+            let object = serde_json::json!({
+                "partition": stage.partition,
+                "version": stage.version,
+                "digest": stage.digest,
+                "verdict": verdict,
+            });
+            let ms = stage.micros as f64 / 1000.0;
+            let name = format!("boot.{}", stage.stage);
+            self.timed(&name, ms, refused, status.boot_no, Evidence::new(line, object));
+        }
+        match &status.refused {
+            None => Ok(()),
+            Some(refused) => {
+                let shown = status.stages.iter().any(|stage| verdict(stage).1.is_some());
+                if !shown {
+                    let name = format!("boot.{}", refused.stage);
+                    self.timed(&name, 0.0, Some(refused.line()), status.boot_no, Evidence::none());
+                }
+                Err(Stopped)
+            }
+        }
+    }
+
+    fn show(&mut self, name: &str, ok: bool, ms: f64, reason: Option<String>, evidence: Evidence) {
+        let step = Step {
+            step: name.to_owned(),
+            ok,
+            ms,
+            reason,
+            existing: evidence.existing,
+            boot_no: None,
+            evidence: evidence.object,
+        };
+        self.failed |= !ok;
+        self.reporter.step(&step, &evidence.line);
+    }
+}
