@@ -1,1 +1,143 @@
-//! How the REE calls trusted applications.
+//! How the REE calls trusted applications (after GlobalPlatform's TEE Client API).
+//!
+//! Calls block until the TA answered, which is as long as a person takes where it shows a
+//! prompt. Each [`Session`] has a connection of its own, so one that waits for a prompt holds up
+//! nobody else; dropping it takes the prompt off the screen.
+//!
+//! ```no_run
+//! use tee_api::gatekeeper::{Command, Gatekeeper, Reply};
+//! let tee = tee_client::Tee::connect("/run/tee.sock")?;
+//! if let Reply::Status(status) = tee.session::<Gatekeeper>()?.call(Command::Status)? {
+//!     println!("a screen lock is set: {}", status.enrolled);
+//! }
+//! # Ok::<(), tee_client::TeeError>(())
+//! ```
+
+use board::channel;
+use rustix::fd::OwnedFd;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use serde_bytes::ByteBuf;
+use std::borrow::Borrow;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tee_api::ree::{Reply, Request};
+
+pub use tee_api::{Protocol, TeeError};
+
+/// The TEE of this device.
+#[derive(Debug, Clone)]
+pub struct Tee {
+    path: PathBuf,
+}
+
+impl Tee {
+    /// The TEE whose socket is at `path`; fails where nobody answers there.
+    pub fn connect(path: impl AsRef<Path>) -> Result<Self, TeeError> {
+        let tee = Self { path: path.as_ref().to_owned() };
+        Connection::new(&tee.path)?;
+        Ok(tee)
+    }
+
+    /// Opens a session with the TA that speaks `P`.
+    pub fn session<P: Protocol>(&self) -> Result<Session<P>, TeeError> {
+        let open = Open::new::<P>(&self.path)?;
+        Ok(Session { path: self.path.clone(), open: Mutex::new(Some(open)), protocol: PhantomData })
+    }
+}
+
+/// A session with a TA. It may be shared; calls go one after the other.
+///
+/// After the TA died ([`TeeError::TargetDead`]) or the connection broke, the next call opens a
+/// new session by itself. The call that failed is not repeated: it may have had its effect.
+#[derive(Debug)]
+pub struct Session<P> {
+    path: PathBuf,
+    open: Mutex<Option<Open>>,
+    protocol: PhantomData<fn() -> P>,
+}
+
+impl<P: Protocol> Session<P> {
+    /// Runs a command and waits for the TA's reply.
+    pub fn call(&self, command: impl Borrow<P::Command>) -> Result<P::Reply, TeeError> {
+        let command = channel::encode(command.borrow())
+            .map_err(|error| TeeError::BadParameters(error.to_string()))?;
+        let mut open = self.lock();
+        let session = match open.take() {
+            Some(session) => session,
+            None => Open::new::<P>(&self.path)?,
+        };
+        let result = session.invoke(command);
+        if !matches!(result, Err(TeeError::TargetDead | TeeError::Communication(_))) {
+            *open = Some(session);
+        }
+        channel::decode(&result?)
+            .map_err(|error| TeeError::Communication(format!("the TA's reply: {error}")))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session that stands. It ends with its connection.
+#[derive(Debug)]
+struct Open {
+    connection: Connection,
+    session: u32,
+}
+
+impl Open {
+    fn new<P: Protocol>(path: &Path) -> Result<Self, TeeError> {
+        let connection = Connection::new(path)?;
+        match connection.ask(&Request::Open { ta: P::TA })? {
+            Reply::Opened { session } => Ok(Self { connection, session }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn invoke(&self, command: Vec<u8>) -> Result<ByteBuf, TeeError> {
+        let command = ByteBuf::from(command);
+        match self.connection.ask(&Request::Invoke { session: self.session, command })? {
+            Reply::Done(bytes) => Ok(bytes),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Connection(OwnedFd);
+
+impl Connection {
+    fn new(path: &Path) -> Result<Self, TeeError> {
+        let failed = |error: rustix::io::Errno| {
+            TeeError::Communication(format!("{}: {error}", path.display()))
+        };
+        let address = SocketAddrUnix::new(path).map_err(failed)?;
+        let flags = SocketFlags::CLOEXEC;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(failed)?;
+        connect(&socket, &address).map_err(failed)?;
+        Ok(Self(socket))
+    }
+
+    fn ask(&self, request: &Request) -> Result<Reply, TeeError> {
+        let lost = |error: channel::ChannelError| TeeError::Communication(error.to_string());
+        channel::send(&self.0, request).map_err(lost)?;
+        match channel::receive(&self.0).map_err(lost)? {
+            Reply::Refused(error) => Err(error),
+            reply => Ok(reply),
+        }
+    }
+}
+
+/// Names the kind only: the content may be a key.
+fn unexpected(reply: &Reply) -> TeeError {
+    let kind = match reply {
+        Reply::Opened { .. } => "opened",
+        Reply::Done(_) => "done",
+        Reply::Closed => "closed",
+        Reply::Refused(_) => "refused",
+    };
+    TeeError::Communication(format!("the TEE answered {kind} where something else was due"))
+}

@@ -1,5 +1,168 @@
-//! The trusted OS.
-#![allow(dead_code)]
+//! The trusted OS: one process with one thread, and one sandboxed process for each trusted
+//! application.
+//!
+//! bl1 starts it with the descriptors of `board::fds`. It takes the TAs out of its verified
+//! image, forks the spawner that starts them, locks itself in, opens secure storage, and only
+//! then says `Up` and serves: the bootloaders, the TAs, and the programs of the system.
+
+mod boot;
+mod image;
+mod isolation;
+mod log;
+mod mapping;
+mod os;
+mod prompts;
+mod ree;
 mod secrets;
+mod spawner;
 mod storage;
-fn main() {}
+mod syscalls;
+mod ta;
+
+use board::secure::RemoteSilicon;
+use board::{LifeCycle, Silicon, exec, fds};
+use image::Program;
+use log::Log;
+use os::{Doors, Os};
+use prompts::Prompts;
+use rustix::fd::{AsFd, OwnedFd};
+use secrets::{MasterSecrets, SecretBox};
+use spawner::Spawner;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::process::ExitCode;
+use std::rc::Rc;
+use storage::SecureStorage;
+use ta::Ta;
+use tee_api::TeeError;
+use tee_sdk::sandbox::{self, Landlock};
+
+/// System calls beyond those of every TEE process.
+const CALLS: &[i64] = &[
+    libc::SYS_accept4,
+    libc::SYS_ftruncate,
+    libc::SYS_getsockopt,
+    libc::SYS_ioctl,
+    libc::SYS_memfd_create,
+    libc::SYS_memfd_secret,
+    libc::SYS_mlock,
+    libc::SYS_setsockopt,
+    libc::SYS_socketpair,
+];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tee-os: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What bl1 gave.
+struct Inherited {
+    secure: OwnedFd,
+    log: OwnedFd,
+    screen: OwnedFd,
+    doors: Doors,
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let inherited = Inherited {
+        secure: exec::inherited(fds::SECURE)?,
+        log: exec::inherited(fds::LOG)?,
+        screen: exec::inherited(fds::TRUSTED_UI)?,
+        doors: Doors {
+            power: exec::inherited(fds::POWER)?,
+            listener: exec::inherited(fds::TEE_LISTENER)?,
+            boot: Some(exec::inherited(fds::BOOT)?),
+        },
+    };
+    let programs = {
+        let image = exec::inherited(fds::IMAGE)?;
+        image::programs(image.as_fd()).map_err(|error| format!("the tee image: {error}"))?
+    };
+    sandbox::close_to_observers()?;
+    let weaknesses = isolation::enter();
+    let landlock = sandbox::deny_files_and_network();
+    let spawner = fork_spawner(&programs, &inherited)?;
+    let tas = programs.iter().map(Ta::new).collect();
+    drop(programs);
+    // The generator of the crypto library looks around once; after this it has what it needs.
+    crypto::random(&mut [0; 32]);
+    sandbox::allow_only(CALLS)?;
+
+    let log = Log::new(inherited.log);
+    for weakness in weaknesses {
+        log.weakness(weakness.what, &weakness.mend);
+    }
+    report_landlock(&log, landlock);
+    let silicon: Rc<dyn Silicon> = Rc::new(RemoteSilicon::new(inherited.secure));
+    let secrets = master_secrets(&*silicon, &log)?;
+    let storage = open_storage(&silicon, &secrets);
+    if let Err(error) = &storage {
+        eprintln!("tee-os: {error}");
+    }
+    let mut os = Os {
+        silicon,
+        secrets,
+        storage,
+        boot: boot::Boot::default(),
+        prompts: Prompts::new(inherited.screen),
+        tas,
+        spawner,
+        log,
+        doors: inherited.doors,
+        connections: BTreeMap::new(),
+        next_connection: 0,
+        next_session: 1,
+    };
+    Ok(os.run()?)
+}
+
+/// The spawner keeps the TAs' programs and its own channel, nothing of the board.
+fn fork_spawner(programs: &[Program], inherited: &Inherited) -> std::io::Result<Spawner> {
+    let Inherited { secure, log, screen, doors } = inherited;
+    let mut keep_out: Vec<_> =
+        [secure, log, screen, &doors.power, &doors.listener].map(AsFd::as_fd).into();
+    keep_out.extend(doors.boot.as_ref().map(AsFd::as_fd));
+    Spawner::fork(programs, &keep_out)
+}
+
+fn report_landlock(log: &Log, landlock: Landlock) {
+    let mend = match landlock {
+        Landlock::Full => return,
+        Landlock::Partial => "Landlock is older than version 6: use Linux 6.12 or later",
+        Landlock::Missing => {
+            "no Landlock: build the kernel with CONFIG_SECURITY_LANDLOCK and put landlock in lsm="
+        }
+    };
+    log.weakness("tee-os: Landlock", mend);
+}
+
+fn master_secrets(
+    silicon: &dyn Silicon,
+    log: &Log,
+) -> Result<Rc<SecretBox<MasterSecrets>>, Box<dyn Error>> {
+    let mut secrets = SecretBox::zeroed()?;
+    if !secrets.is_protected() {
+        log.weakness(
+            "tee-os: key memory",
+            "no memfd_secret: root of this machine can read the keys; build the kernel with \
+             CONFIG_SECRETMEM and boot it with secretmem.enable=1",
+        );
+    }
+    secrets.get_mut().derive_into(silicon)?;
+    Ok(Rc::new(secrets))
+}
+
+fn open_storage(
+    silicon: &Rc<dyn Silicon>,
+    secrets: &Rc<SecretBox<MasterSecrets>>,
+) -> Result<SecureStorage, TeeError> {
+    let life_cycle =
+        silicon.life_cycle().map_err(|error| TeeError::Communication(error.to_string()))?;
+    let in_factory = life_cycle == LifeCycle::Factory;
+    SecureStorage::open(Rc::clone(silicon), Rc::clone(secrets), in_factory).map_err(TeeError::from)
+}

@@ -1,6 +1,9 @@
 //! The services of the trusted OS, typed.
 
+use board::channel;
 use crypto::secret::Secret;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use std::time::Duration;
 use tee_api::boot::BootInfo;
@@ -33,6 +36,11 @@ impl Batch {
     pub fn put(mut self, name: &str, value: &[u8]) -> Self {
         self.put.push((name.to_owned(), ByteBuf::from(value)));
         self
+    }
+
+    /// Creates or replaces an object that holds `record` as CBOR.
+    pub fn put_record<T: Serialize>(self, name: &str, record: &T) -> Result<Self, TeeError> {
+        Ok(self.put(name, &encode(record)?))
     }
 
     /// Deletes an object; a missing one is no error.
@@ -109,6 +117,22 @@ impl<'os> Context<'os> {
     /// values at most 16 KiB.
     pub fn storage_put(&mut self, name: &str, value: &[u8]) -> Result<(), TeeError> {
         self.done(Syscall::StoragePut { name: name.to_owned(), value: ByteBuf::from(value) })
+    }
+
+    /// An object that holds a record; `None` where there is none of that name, `Security` where
+    /// it holds something else.
+    pub fn record_get<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, TeeError> {
+        let bytes = self.storage_get(name)?;
+        let decode = |bytes: Zeroizing<Vec<u8>>| {
+            channel::decode(&bytes)
+                .map_err(|error| TeeError::Security(format!("object {name}: {error}")))
+        };
+        bytes.map(decode).transpose()
+    }
+
+    /// Creates or replaces an object that holds `record` as CBOR, atomically and durably.
+    pub fn record_put<T: Serialize>(&mut self, name: &str, record: &T) -> Result<(), TeeError> {
+        self.storage_put(name, &encode(record)?)
     }
 
     /// Deletes objects, all or none; the space is overwritten. Missing ones are no error.
@@ -188,6 +212,12 @@ impl<'os> Context<'os> {
     pub fn boot_successful(&mut self) -> Result<(), TeeError> {
         self.done(Syscall::BootSuccessful)
     }
+}
+
+fn encode<T: Serialize>(record: &T) -> Result<Zeroizing<Vec<u8>>, TeeError> {
+    channel::encode(record)
+        .map(Zeroizing::new)
+        .map_err(|error| TeeError::Resources(format!("a record: {error}")))
 }
 
 fn unexpected(reply: &SyscallReply) -> TeeError {

@@ -13,7 +13,7 @@ pub mod sandbox;
 pub mod testing;
 
 pub use context::{Batch, Context, TrustedOs};
-pub use runtime::{Instance, run};
+pub use runtime::{Instance, return_freed_memory, run};
 pub use tee_api::boot::BootInfo;
 pub use tee_api::ta::Login;
 pub use tee_api::{Protocol, TaId, TeeError};

@@ -114,6 +114,11 @@ impl FakeOs {
         self.state().answers.push_back(None);
     }
 
+    /// The person walks away: answers that were not asked for are forgotten.
+    pub fn forget_answers(&self) {
+        self.state().answers.clear();
+    }
+
     /// The prompts that were shown, oldest first.
     #[must_use]
     pub fn prompts(&self) -> Vec<ShownPrompt> {

@@ -1,3 +1,142 @@
-//! Trusted application: screen lock and the keys that it guards.
+//! Trusted application: the screen lock, the keys that it guards, and the locks that outlive a
+//! reset (SPEC S3.3.3, S2.5.2).
+//!
+//! | object | content |
+//! |---|---|
+//! | `screen-lock` | the synthetic password, sealed under HUK and PIN ([`lock`]) |
+//! | `failures` | wrong PINs in a row ([`throttle`]) |
+//! | `device-seed` | what the DE key derives from |
+//! | `policy` | activation lock, lost mode, ticket key, erasures ([`policy`]) |
+//! | `userdata` | digests of the userdata partition ([`userdata`]) |
 
-fn main() {}
+mod lock;
+mod policy;
+mod subkey;
+mod throttle;
+mod token;
+mod userdata;
+
+use std::process::ExitCode;
+use tee_api::gatekeeper::{Command, Gatekeeper, Reply, Status};
+use tee_sdk::{Batch, Context, TeeError, TrustedApplication};
+
+/// The seed of the DE key.
+const DEVICE_SEED: &str = "device-seed";
+
+fn main() -> ExitCode {
+    tee_sdk::run::<App>()
+}
+
+/// What gatekeeper remembers until power-off; everything else is in secure storage.
+#[derive(Default)]
+struct App {
+    /// The right PIN was given since power-on, or since this process started anew.
+    unlocked_once: bool,
+    /// The nonce that the next ticket must carry.
+    nonce: Option<[u8; 32]>,
+}
+
+impl TrustedApplication for App {
+    type Protocol = Gatekeeper;
+
+    fn invoke(
+        &mut self,
+        context: &mut Context<'_>,
+        _session: u32,
+        command: Command,
+    ) -> Result<Reply, TeeError> {
+        let done = |()| Reply::Done;
+        match command {
+            Command::Status => self.status(context),
+            Command::Enrol => lock::enrol(context).map(done),
+            Command::Unlock => self.unlock(context),
+            Command::DeviceKey => device_key(context),
+            Command::CheckUserdata { digest } => userdata::check(context, &digest).map(done),
+            Command::BeginUserdata { digest } => userdata::begin(context, digest).map(done),
+            Command::CommitUserdata => userdata::commit(context).map(done),
+            Command::Provision { ticket_key } => {
+                policy::provision(context, ticket_key.into_vec()).map(done)
+            }
+            Command::ArmActivation => policy::arm(context).map(done),
+            Command::TicketNonce => self.ticket_nonce(context),
+            Command::Redeem { ticket } => {
+                policy::redeem(context, &mut self.nonce, &ticket).map(done)
+            }
+            Command::EnterLostMode { message } => self.enter_lost_mode(context, message),
+            Command::BootSuccessful => context.boot_successful().map(done),
+            Command::Erase => self.erase(context),
+        }
+    }
+}
+
+impl App {
+    fn status(&self, context: &mut Context<'_>) -> Result<Reply, TeeError> {
+        let policy = policy::load(context)?;
+        let failures = throttle::load(context)?;
+        Ok(Reply::Status(Status {
+            enrolled: lock::is_set(context)?,
+            unlocked_once: self.unlocked_once,
+            failures: failures.count(),
+            retry_after_ms: failures.retry_after_ms(context)?,
+            activation_armed: policy.armed,
+            activation_due: policy.due,
+            lost: policy.lost,
+            erasures: policy.erasures,
+        }))
+    }
+
+    fn unlock(&mut self, context: &mut Context<'_>) -> Result<Reply, TeeError> {
+        policy::load(context)?.allow_unlock()?;
+        let reply = lock::unlock(context)?;
+        self.unlocked_once |= matches!(reply, Reply::Unlocked { .. });
+        Ok(reply)
+    }
+
+    fn ticket_nonce(&mut self, context: &mut Context<'_>) -> Result<Reply, TeeError> {
+        let nonce = context.random()?;
+        self.nonce = Some(nonce);
+        Ok(Reply::Nonce(nonce))
+    }
+
+    fn enter_lost_mode(
+        &mut self,
+        context: &mut Context<'_>,
+        message: String,
+    ) -> Result<Reply, TeeError> {
+        policy::enter_lost_mode(context, message)?;
+        self.unlocked_once = false;
+        Ok(Reply::Done)
+    }
+
+    /// All secrets go in one change. A device whose activation lock is armed then waits for its
+    /// owner's account; lost mode stays until a ticket ends it.
+    fn erase(&mut self, context: &mut Context<'_>) -> Result<Reply, TeeError> {
+        let mut policy = policy::load(context)?;
+        policy.due = policy.armed;
+        policy.erasures += 1;
+        let batch = Batch::default().delete(lock::OBJECT).delete(throttle::OBJECT);
+        let batch = policy::store(batch.delete(DEVICE_SEED), &policy)?;
+        let batch = userdata::forget(context, batch)?;
+        context.storage_commit(batch)?;
+        self.unlocked_once = false;
+        Ok(Reply::Erased { erasures: policy.erasures })
+    }
+}
+
+/// The key of the device-encrypted area: from the HUK and a seed that an erasure destroys.
+fn device_key(context: &mut Context<'_>) -> Result<Reply, TeeError> {
+    policy::load(context)?.refuse_while_due()?;
+    let seed = match context.storage_get(DEVICE_SEED)? {
+        Some(seed) => seed,
+        None => {
+            let seed: [u8; 32] = context.random()?;
+            context.storage_put(DEVICE_SEED, &seed)?;
+            tee_sdk::Zeroizing::new(seed.to_vec())
+        }
+    };
+    let key = context.derive_key("device-key", &seed)?;
+    Ok(Reply::Key(serde_bytes::ByteBuf::from(*key.expose())))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! The screen lock: a PIN that opens a synthetic password, from which the user's keys derive.
+//!
+//! The synthetic password is random and never changes with the PIN. It is sealed under a key
+//! from the PIN (hardened by Argon2id, RFC 9106) and a key that only this TA on this board has:
+//! the flash image alone, or another board, gives an attacker nothing to try PINs on.
+
+use crate::{policy, subkey, throttle, token};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use crypto::aead::Key;
+use crypto::kdf::hkdf_sha256;
+use crypto::secret::Secret;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use tee_api::gatekeeper::{PIN_DIGITS, Reply};
+use tee_sdk::{Context, TeeError, Zeroizing};
+use zeroize::Zeroize;
+
+/// Where the record is kept.
+pub(crate) const OBJECT: &str = "screen-lock";
+/// Argon2id: 19 MiB, two passes, one lane.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const TITLE_ENROL: &str = "Set the screen lock";
+const TITLE_UNLOCK: &str = "Unlock";
+
+/// The sealed synthetic password.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    salt: [u8; 16],
+    /// The user's secure id: another one after each enrolment.
+    sid: u64,
+    sealed: ByteBuf,
+}
+
+/// Whether a screen lock is set.
+pub(crate) fn is_set(context: &mut Context<'_>) -> Result<bool, TeeError> {
+    Ok(context.storage_get(OBJECT)?.is_some())
+}
+
+/// Sets the screen lock.
+pub(crate) fn enrol(context: &mut Context<'_>) -> Result<(), TeeError> {
+    policy::load(context)?.allow_unlock()?;
+    if is_set(context)? {
+        return Err(TeeError::BadState("a screen lock is already set".into()));
+    }
+    let pin = new_pin(context)?;
+    let salt = context.random()?;
+    let sid = u64::from_le_bytes(context.random()?);
+    let password: Secret<32> = Secret::new(context.random()?);
+    let key = wrapping_key(context, &pin, &salt)?;
+    let sealed = ByteBuf::from(key.seal(&sid.to_le_bytes(), password.expose()));
+    context.record_put(OBJECT, &Record { salt, sid, sealed })
+}
+
+/// Asks for a new PIN, twice; starts over once where that goes wrong.
+fn new_pin(context: &mut Context<'_>) -> Result<Zeroizing<String>, TeeError> {
+    let mut detail = "Choose a PIN of 4 to 16 digits.";
+    for _ in 0..2 {
+        let pin = context.prompt_secret(TITLE_ENROL, detail, PIN_DIGITS)?;
+        if !is_pin(&pin) {
+            detail = "A PIN has digits only. Choose one of 4 to 16 digits.";
+            continue;
+        }
+        let again = context.prompt_secret(TITLE_ENROL, "Type the PIN again.", PIN_DIGITS)?;
+        if crypto::constant_time_eq(pin.as_bytes(), again.as_bytes()) {
+            return Ok(pin);
+        }
+        detail = "The two PINs were not the same. Choose a PIN of 4 to 16 digits.";
+    }
+    Err(TeeError::BadParameters("no PIN was typed the same way twice".into()))
+}
+
+/// Asks for the PIN; a right one releases the CE key.
+pub(crate) fn unlock(context: &mut Context<'_>) -> Result<Reply, TeeError> {
+    let record: Record = context
+        .record_get(OBJECT)?
+        .ok_or_else(|| TeeError::BadState("no screen lock is set".into()))?;
+    let failures = throttle::load(context)?;
+    let retry_after_ms = failures.retry_after_ms(context)?;
+    if retry_after_ms > 0 {
+        return Ok(Reply::Throttled { retry_after_ms });
+    }
+    let detail = match failures.count() {
+        0 => "Type your PIN.".to_owned(),
+        1 => "Type your PIN. The last one was wrong.".to_owned(),
+        count => format!("Type your PIN. The last {count} were wrong."),
+    };
+    let pin = context.prompt_secret(TITLE_UNLOCK, &detail, PIN_DIGITS)?;
+    if !is_pin(&pin) {
+        return Err(TeeError::BadParameters("a PIN has 4 to 16 digits".into()));
+    }
+    // From here on the guess is spent, whatever happens to power or to this process.
+    let failures = failures.count_one(context)?;
+    match open(context, &record, &pin)? {
+        Some(password) => {
+            throttle::clear(context)?;
+            unlocked(context, &record, &password)
+        }
+        None => Ok(Reply::Wrong {
+            failures: failures.count(),
+            retry_after_ms: failures.retry_after_ms(context)?,
+        }),
+    }
+}
+
+fn unlocked(
+    context: &mut Context<'_>,
+    record: &Record,
+    password: &Secret<32>,
+) -> Result<Reply, TeeError> {
+    let key = subkey::subkey(password, subkey::CE_KEY);
+    let uptime_ms = context.uptime()?.as_millis() as u64;
+    let token = token::password_token(&context.auth_token_key()?, record.sid, uptime_ms);
+    Ok(Reply::Unlocked { ce_key: ByteBuf::from(*key.expose()), auth_token: ByteBuf::from(token) })
+}
+
+/// The synthetic password, if `pin` is the right one.
+fn open(
+    context: &mut Context<'_>,
+    record: &Record,
+    pin: &str,
+) -> Result<Option<Secret<32>>, TeeError> {
+    let key = wrapping_key(context, pin, &record.salt)?;
+    let opened = key.open(&record.sid.to_le_bytes(), &record.sealed).map(Zeroizing::new);
+    let secret = opened.ok().map(|bytes| Secret::from_slice(&bytes));
+    secret.transpose().map_err(|_| TeeError::Security("the screen-lock record is malformed".into()))
+}
+
+fn is_pin(text: &str) -> bool {
+    let (min, max) = PIN_DIGITS;
+    (usize::from(min)..=usize::from(max)).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn wrapping_key(context: &mut Context<'_>, pin: &str, salt: &[u8; 16]) -> Result<Key, TeeError> {
+    let hardened = harden(pin, salt)?;
+    let device = context.derive_key("screen-lock", salt)?;
+    let key: Secret<32> = hkdf_sha256(hardened.expose(), device.expose(), &[b"screen-lock"]);
+    Ok(Key::aes_256_gcm(key.expose()))
+}
+
+fn harden(pin: &str, salt: &[u8; 16]) -> Result<Secret<32>, TeeError> {
+    let failed = |error: argon2::Error| TeeError::Resources(format!("argon2: {error}"));
+    let params = Params::new(MEMORY_KIB, PASSES, 1, Some(32)).map_err(failed)?;
+    let mut memory = vec![Block::new(); params.block_count()];
+    let mut out = [0; 32];
+    let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(pin.as_bytes(), salt, &mut out, &mut memory);
+    let secret = Secret::new(out);
+    out.zeroize();
+    memory.iter_mut().for_each(Zeroize::zeroize);
+    drop(memory);
+    tee_sdk::return_freed_memory();
+    done.map_err(failed).map(|()| secret)
+}

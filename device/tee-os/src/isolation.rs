@@ -1,0 +1,90 @@
+//! A world of its own for the trusted OS and its TAs: no file, no network, no other process.
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, mount_remount, unmount,
+};
+use rustix::process::{chdir, getgid, getuid, pivot_root};
+use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities};
+
+/// Where the empty root is mounted on its way to become `/`; it exists on every Linux.
+const STEPPING_STONE: &str = "/proc";
+
+/// What could not be done, as `board::report::Record::Weakness` has it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Weakness {
+    pub(crate) what: &'static str,
+    pub(crate) mend: String,
+}
+
+/// Moves this process into namespaces of its own with an empty root, and drops every
+/// capability. Its children start in a new process namespace; it keeps its own number, so that
+/// the board knows it. Must be called while the process has one thread.
+pub(crate) fn enter() -> Vec<Weakness> {
+    let mut weaknesses = Vec::new();
+    if let Err(error) = unshare() {
+        weaknesses.push(Weakness {
+            what: "tee-os: namespaces",
+            mend: format!(
+                "no namespaces of its own ({error}): allow user namespaces \
+                 (sysctl kernel.unprivileged_userns_clone=1, or \
+                 kernel.apparmor_restrict_unprivileged_userns=0) or run the board as root"
+            ),
+        });
+    } else if let Err(error) = empty_root() {
+        weaknesses.push(Weakness {
+            what: "tee-os: empty root",
+            mend: format!("the file system is still in sight ({error}): allow mounts"),
+        });
+    }
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    if let Err(error) = set_capabilities(None, none) {
+        let mend = format!("capabilities could not be dropped ({error})");
+        weaknesses.push(Weakness { what: "tee-os: capabilities", mend });
+    }
+    weaknesses
+}
+
+const SPACES: UnshareFlags = UnshareFlags::NEWNS
+    .union(UnshareFlags::NEWPID)
+    .union(UnshareFlags::NEWNET)
+    .union(UnshareFlags::NEWIPC)
+    .union(UnshareFlags::NEWUTS);
+
+/// With a user namespace where there may be one, else with the privileges of root.
+fn unshare() -> Result<(), Errno> {
+    let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+    // SAFETY: file descriptors stay shared, and no other thread exists.
+    match unsafe { rustix::thread::unshare_unsafe(SPACES | UnshareFlags::NEWUSER) } {
+        Ok(()) => {
+            write_map("/proc/self/setgroups", "deny")?;
+            write_map("/proc/self/uid_map", &format!("0 {uid} 1"))?;
+            write_map("/proc/self/gid_map", &format!("0 {gid} 1"))
+        }
+        // SAFETY: as above.
+        Err(_) => unsafe { rustix::thread::unshare_unsafe(SPACES) },
+    }
+}
+
+fn write_map(path: &str, text: &str) -> Result<(), Errno> {
+    use rustix::fs::{Mode, OFlags, openat};
+    let file = openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(file, text.as_bytes()).map(drop)
+}
+
+/// An empty, read-only file system becomes `/`; everything else goes out of sight.
+fn empty_root() -> Result<(), Errno> {
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+    let flags = MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::NOSUID;
+    mount("none", STEPPING_STONE, "tmpfs", flags, c"size=4k,nr_inodes=1,mode=555")?;
+    chdir(STEPPING_STONE)?;
+    pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    chdir("/")?;
+    mount_remount("/", flags | MountFlags::RDONLY, c"")
+}

@@ -1,0 +1,355 @@
+//! The trusted OS: TAs, the connections that call them, and the one loop that serves all.
+
+use crate::boot::Boot;
+use crate::log::Log;
+use crate::prompts::{Prompts, Said};
+use crate::ree::{Connection, MAX_CONNECTIONS, MAX_SESSIONS};
+use crate::secrets::{MasterSecrets, SecretBox};
+use crate::spawner::Spawner;
+use crate::storage::SecureStorage;
+use crate::ta::{Job, Ta, Task};
+use board::Silicon;
+use board::channel::{self, ChannelError};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use serde_bytes::ByteBuf;
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use tee_api::boot::Reply as BootReply;
+use tee_api::ree::{Reply, Request};
+use tee_api::ta::{FromTa, Syscall, SyscallReply, ToTa};
+use tee_api::{TaId, TeeError};
+
+/// The descriptors that the loop waits on, besides those of TAs and connections.
+pub(crate) struct Doors {
+    /// End of file: power is gone.
+    pub(crate) power: OwnedFd,
+    /// Where programs of the system connect.
+    pub(crate) listener: OwnedFd,
+    /// The bootloaders, until they close it.
+    pub(crate) boot: Option<OwnedFd>,
+}
+
+/// The trusted OS.
+pub(crate) struct Os {
+    pub(crate) silicon: Rc<dyn Silicon>,
+    pub(crate) secrets: Rc<SecretBox<MasterSecrets>>,
+    /// Or why there is none.
+    pub(crate) storage: Result<SecureStorage, TeeError>,
+    pub(crate) boot: Boot,
+    pub(crate) prompts: Prompts,
+    pub(crate) tas: Vec<Ta>,
+    pub(crate) spawner: Spawner,
+    pub(crate) log: Log,
+    pub(crate) doors: Doors,
+    pub(crate) connections: BTreeMap<u64, Connection>,
+    pub(crate) next_connection: u64,
+    pub(crate) next_session: u32,
+}
+
+/// Who wants attention.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    PowerGone,
+    Boot,
+    Connect,
+    Screen,
+    SpawnerGone,
+    Ta(usize),
+    Connection(u64),
+}
+
+impl Os {
+    /// Starts all TAs, says `Up`, and serves until power is gone.
+    pub(crate) fn run(&mut self) -> Result<(), ChannelError> {
+        for ta in 0..self.tas.len() {
+            self.start(ta)?;
+        }
+        if let Some(boot) = &self.doors.boot {
+            channel::send(boot, &BootReply::Up)?;
+        }
+        loop {
+            for event in self.wait()? {
+                match event {
+                    Event::PowerGone => return Ok(()),
+                    Event::SpawnerGone => return Err(ChannelError::Closed),
+                    Event::Boot => self.serve_boot(),
+                    Event::Connect => self.connect(),
+                    Event::Screen => self.serve_screen()?,
+                    Event::Ta(ta) => self.serve_ta(ta),
+                    Event::Connection(id) => self.serve_connection(id),
+                }
+            }
+        }
+    }
+
+    fn wait(&self) -> Result<Vec<Event>, Errno> {
+        let mut events = vec![
+            (Event::PowerGone, self.doors.power.as_fd(), PollFlags::IN),
+            (Event::SpawnerGone, self.spawner.as_fd(), PollFlags::IN),
+            (Event::Connect, self.doors.listener.as_fd(), PollFlags::IN),
+            (Event::Screen, self.prompts.as_fd(), PollFlags::IN),
+        ];
+        events.extend(self.doors.boot.iter().map(|fd| (Event::Boot, fd.as_fd(), PollFlags::IN)));
+        let running = self.tas.iter().enumerate();
+        let running = running.filter_map(|(at, ta)| Some((at, ta.channel.as_ref()?)));
+        events.extend(running.map(|(at, fd)| (Event::Ta(at), fd.as_fd(), PollFlags::IN)));
+        events.extend(self.connections.iter().map(|(&id, connection)| {
+            // While its request is worked on, only its end is of interest.
+            let flags = if connection.busy { PollFlags::empty() } else { PollFlags::IN };
+            (Event::Connection(id), connection.as_fd(), flags)
+        }));
+        let mut fds: Vec<PollFd<'_>> =
+            events.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+        let ready = fds.iter().zip(&events).filter(|(fd, _)| !fd.revents().is_empty());
+        Ok(ready.map(|(_, (event, ..))| *event).collect())
+    }
+
+    fn serve_boot(&mut self) {
+        let Some(channel) = &self.doors.boot else { return };
+        let served = channel::receive_with_fds(channel).and_then(|(request, fds)| {
+            let (reply, fd) = match &mut self.storage {
+                Ok(storage) => self.boot.handle(&*self.silicon, storage, request, fds),
+                Err(error) => (Boot::without_storage(&request, error), None),
+            };
+            let fds: Vec<_> = fd.iter().map(AsFd::as_fd).collect();
+            channel::send_with_fds(channel, &reply, &fds)
+        });
+        if served.is_err() {
+            self.doors.boot = None;
+        }
+    }
+
+    fn connect(&mut self) {
+        // A peer that is gone already, or one too many: its end closes.
+        if let Ok(connection) = Connection::accept(&self.doors.listener)
+            && self.connections.len() < MAX_CONNECTIONS
+        {
+            self.connections.insert(self.next_connection, connection);
+            self.next_connection += 1;
+        }
+    }
+
+    fn serve_screen(&mut self) -> Result<(), ChannelError> {
+        if let Some(Said { ta, answer }) = self.prompts.receive()? {
+            let reply = match answer {
+                Ok(text) => SyscallReply::Text(text.as_str().to_owned()),
+                Err(error) => SyscallReply::Refused(error),
+            };
+            self.answer(ta, reply);
+        }
+        Ok(())
+    }
+
+    fn serve_connection(&mut self, id: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.busy {
+            return self.disconnect(id);
+        }
+        match connection.receive() {
+            Ok(request) => {
+                connection.busy = true;
+                if let Err(refused) = self.serve_request(id, request) {
+                    self.reply(id, &Reply::Refused(refused));
+                }
+            }
+            Err(ChannelError::Os(Errno::AGAIN)) => {}
+            Err(_) => self.disconnect(id),
+        }
+    }
+
+    fn serve_request(&mut self, id: u64, request: Request) -> Result<(), TeeError> {
+        match request {
+            Request::Open { ta } => self.open(id, ta),
+            Request::Invoke { session, command } => {
+                let ta = self.session(id, session)?.ok_or(TeeError::TargetDead)?;
+                let task = Task::Invoke(command);
+                self.submit(ta, Job { connection: Some(id), session, task });
+                Ok(())
+            }
+            Request::Close { session } => {
+                match self.session(id, session)? {
+                    Some(ta) => {
+                        let task = Task::Close;
+                        self.submit(ta, Job { connection: Some(id), session, task });
+                    }
+                    None => self.reply(id, &Reply::Closed),
+                }
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.sessions.remove(&session);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn open(&mut self, id: u64, name: TaId) -> Result<(), TeeError> {
+        let connection = self.connections.get(&id).ok_or(TeeError::TargetDead)?;
+        if connection.sessions.len() >= MAX_SESSIONS {
+            return Err(TeeError::Resources("too many sessions on this connection".into()));
+        }
+        let login = connection.login;
+        let ta = self.tas.iter().position(|ta| ta.id == name);
+        let ta = ta.ok_or_else(|| TeeError::NotFound("no such trusted application".into()))?;
+        let session = self.next_session;
+        self.next_session += 1;
+        self.submit(ta, Job { connection: Some(id), session, task: Task::Open(login) });
+        Ok(())
+    }
+
+    fn session(&self, id: u64, session: u32) -> Result<Option<usize>, TeeError> {
+        let sessions = self.connections.get(&id).map(|connection| &connection.sessions);
+        let found = sessions.and_then(|sessions| sessions.get(&session));
+        found.copied().ok_or_else(|| TeeError::NotFound(format!("session {session}")))
+    }
+
+    /// Queues `job` and lets the TA work where it is free.
+    fn submit(&mut self, ta: usize, job: Job) {
+        self.tas[ta].queue.push_back(job);
+        self.pump(ta);
+    }
+
+    fn pump(&mut self, at: usize) {
+        let ta = &self.tas[at];
+        if ta.current.is_some() || ta.queue.is_empty() {
+            return;
+        }
+        if ta.channel.is_none() && self.start(at).is_err() {
+            return self.bury(at);
+        }
+        let ta = &mut self.tas[at];
+        let (Some(channel), Some(mut job)) = (&ta.channel, ta.queue.pop_front()) else { return };
+        let sent = channel::send(channel, &job.message());
+        ta.current = Some(job);
+        if sent.is_err() {
+            self.bury(at);
+        }
+    }
+
+    fn start(&mut self, at: usize) -> Result<(), ChannelError> {
+        let started = self.spawner.start(at)?;
+        rustix::io::ioctl_fionbio(&started.channel, true)?;
+        let ta = &mut self.tas[at];
+        ta.channel = Some(started.channel);
+        ta.proven = false;
+        self.log.process(&ta.name, started.pid);
+        Ok(())
+    }
+
+    fn serve_ta(&mut self, at: usize) {
+        let ta = &mut self.tas[at];
+        let Some(channel) = &ta.channel else { return };
+        match (channel::receive(channel), &ta.current) {
+            (Err(ChannelError::Os(Errno::AGAIN)), _) => {}
+            (Ok(FromTa::Done(result)), Some(_)) => {
+                ta.proven = true;
+                if let Some(job) = ta.current.take() {
+                    self.finish(at, job, result);
+                }
+                self.pump(at);
+            }
+            (Ok(FromTa::Syscall(syscall)), Some(_)) => self.serve_syscall(at, syscall),
+            // It panicked, or it does not keep to the protocol.
+            _ => self.bury(at),
+        }
+    }
+
+    fn serve_syscall(&mut self, at: usize, syscall: Syscall) {
+        match self.syscall(at, syscall) {
+            Ok(Some(reply)) => self.answer(at, reply),
+            // A prompt: the person answers.
+            Ok(None) => {}
+            Err(refused) => self.answer(at, SyscallReply::Refused(refused)),
+        }
+    }
+
+    fn answer(&mut self, at: usize, reply: SyscallReply) {
+        let channel = self.tas[at].channel.as_ref();
+        let sent = channel.is_some_and(|fd| channel::send(fd, &ToTa::Answer(reply)).is_ok());
+        if !sent {
+            self.bury(at);
+        }
+    }
+
+    fn finish(&mut self, ta: usize, job: Job, result: Result<ByteBuf, TeeError>) {
+        let connection = job.connection.and_then(|id| self.connections.get_mut(&id));
+        let reply = match (job.task, result) {
+            (Task::Close, _) => Reply::Closed,
+            (_, Err(error)) => Reply::Refused(error),
+            (Task::Invoke(_), Ok(bytes)) => Reply::Done(bytes),
+            (Task::Open(_), Ok(_)) => {
+                let session = job.session;
+                match connection {
+                    Some(connection) => connection.sessions.insert(session, Some(ta)),
+                    // Who asked is gone: the session must not stay.
+                    None => {
+                        let close = Job { connection: None, session, task: Task::Close };
+                        self.tas[ta].queue.push_back(close);
+                        return;
+                    }
+                };
+                Reply::Opened { session }
+            }
+        };
+        if let Some(id) = job.connection {
+            self.reply(id, &reply);
+        }
+    }
+
+    fn reply(&mut self, id: u64, reply: &Reply) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.reply(reply).is_err() {
+            self.disconnect(id);
+        }
+    }
+
+    /// A TA died. Its sessions are dead; who waits only for a new session gets one from the
+    /// next process, unless that would die the same way.
+    fn bury(&mut self, at: usize) {
+        let ta = &mut self.tas[at];
+        ta.channel = None;
+        eprintln!("tee-os: {} died", ta.name);
+        let mut lost: Vec<Job> = ta.current.take().into_iter().collect();
+        let (opens, rest): (Vec<Job>, Vec<Job>) =
+            ta.queue.drain(..).partition(|job| ta.proven && matches!(job.task, Task::Open(_)));
+        ta.queue.extend(opens);
+        lost.extend(rest);
+        let proven = std::mem::take(&mut ta.proven);
+        self.prompts.withdraw(at);
+        for connection in self.connections.values_mut() {
+            let sessions = connection.sessions.values_mut();
+            sessions.filter(|ta| **ta == Some(at)).for_each(|ta| *ta = None);
+        }
+        for job in lost {
+            self.finish(at, job, Err(TeeError::TargetDead));
+        }
+        // One that never answered anything starts again when it is next called, not in a loop.
+        if proven && self.tas[at].channel.is_none() && self.start(at).is_ok() {
+            self.pump(at);
+        }
+    }
+
+    /// A program of the system is gone: its sessions end, and so does what it waited for.
+    fn disconnect(&mut self, id: u64) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        for at in 0..self.tas.len() {
+            let ta = &mut self.tas[at];
+            ta.queue.retain(|job| job.connection != Some(id) || matches!(job.task, Task::Close));
+            let mine = ta.current.as_mut().filter(|job| job.connection == Some(id));
+            if let Some(job) = mine {
+                job.connection = None;
+                if self.prompts.withdraw(at) {
+                    self.answer(at, SyscallReply::Refused(TeeError::Cancelled));
+                }
+            }
+        }
+        for (session, ta) in connection.sessions {
+            if let Some(ta) = ta {
+                self.submit(ta, Job { connection: None, session, task: Task::Close });
+            }
+        }
+    }
+}

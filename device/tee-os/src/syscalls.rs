@@ -1,0 +1,129 @@
+//! What TAs ask the OS for.
+
+use crate::os::Os;
+use crate::storage::{Changes, SecureStorage};
+use board::ui::{Input, Prompt};
+use board::{LifeCycle, SiliconError};
+use serde_bytes::ByteBuf;
+use tee_api::gatekeeper::Gatekeeper;
+use tee_api::keymint::KeyMint;
+use tee_api::ta::{Syscall, SyscallReply};
+use tee_api::{Protocol, TaId, TeeError};
+use zeroize::Zeroizing;
+
+/// The most random bytes at once.
+const MAX_RANDOM_BYTES: u16 = 256;
+/// The longest title or text of a prompt.
+const MAX_PROMPT_BYTES: usize = 512;
+
+impl Os {
+    /// Answers a system call of the TA at `at`; `None` where the person will.
+    pub(crate) fn syscall(
+        &mut self,
+        at: usize,
+        syscall: Syscall,
+    ) -> Result<Option<SyscallReply>, TeeError> {
+        let id = self.tas[at].id;
+        let reply = match syscall {
+            Syscall::DeriveKey { label, context } => self.derive_key(id, &label, &context)?,
+            Syscall::Random { bytes } => self.random(bytes)?,
+            Syscall::StorageGet { name } => {
+                let value = self.storage()?.get(id, &name)?;
+                SyscallReply::Bytes(ByteBuf::from(value.to_vec()))
+            }
+            Syscall::StoragePut { name, value } => self.commit(id, vec![(name, value)], vec![])?,
+            Syscall::StorageDelete { names } => self.commit(id, vec![], names)?,
+            Syscall::StorageCommit { put, delete } => self.commit(id, put, delete)?,
+            Syscall::Uptime => SyscallReply::Number(self.silicon.uptime_ms().map_err(lost)?),
+            Syscall::BootInfo => SyscallReply::BootInfo(self.boot.info()?.clone()),
+            Syscall::Prompt { title, detail, secret } => {
+                self.prompt(at, title, detail, secret)?;
+                return Ok(None);
+            }
+            Syscall::InFactory => {
+                let life_cycle = self.silicon.life_cycle().map_err(lost)?;
+                SyscallReply::Flag(life_cycle == LifeCycle::Factory)
+            }
+            Syscall::LeaveFactory => {
+                only(id, &[KeyMint::TA])?;
+                self.silicon.deploy().map_err(lost)?;
+                SyscallReply::Done
+            }
+            Syscall::Serial => SyscallReply::Text(self.silicon.serial().map_err(lost)?),
+            Syscall::AuthTokenKey => {
+                only(id, &[Gatekeeper::TA, KeyMint::TA])?;
+                SyscallReply::Bytes(ByteBuf::from(self.secrets.auth_token_key))
+            }
+            Syscall::BootSuccessful => {
+                only(id, &[Gatekeeper::TA])?;
+                let storage = self.storage.as_mut().map_err(|error| error.clone())?;
+                self.boot.successful(storage)?;
+                SyscallReply::Done
+            }
+        };
+        Ok(Some(reply))
+    }
+
+    fn storage(&mut self) -> Result<&mut SecureStorage, TeeError> {
+        self.storage.as_mut().map_err(|error| error.clone())
+    }
+
+    /// Two TAs never get the same key, nor does one ever get a key of the OS.
+    fn derive_key(&self, id: TaId, label: &str, context: &[u8]) -> Result<SyscallReply, TeeError> {
+        let bound = [&id.0[..], context].concat();
+        let key = self.silicon.derive(&format!("ta/{label}"), &bound).map_err(lost)?;
+        Ok(SyscallReply::Bytes(ByteBuf::from(key)))
+    }
+
+    fn random(&self, bytes: u16) -> Result<SyscallReply, TeeError> {
+        if bytes > MAX_RANDOM_BYTES {
+            return Err(TeeError::BadParameters("at most 256 random bytes at once".into()));
+        }
+        let bytes = self.silicon.random(bytes.into()).map_err(lost)?;
+        Ok(SyscallReply::Bytes(ByteBuf::from(bytes)))
+    }
+
+    fn commit(
+        &mut self,
+        id: TaId,
+        put: Vec<(String, ByteBuf)>,
+        delete: Vec<String>,
+    ) -> Result<SyscallReply, TeeError> {
+        let put = put.into_iter();
+        let put = put.map(|(name, value)| (name, Zeroizing::new(value.into_vec()))).collect();
+        self.storage()?.commit(id, &Changes { put, delete })?;
+        Ok(SyscallReply::Done)
+    }
+
+    fn prompt(
+        &mut self,
+        at: usize,
+        title: String,
+        detail: String,
+        secret: Option<(u8, u8)>,
+    ) -> Result<(), TeeError> {
+        if title.len() > MAX_PROMPT_BYTES || detail.len() > MAX_PROMPT_BYTES {
+            return Err(TeeError::BadParameters("a prompt's text is over 512 bytes".into()));
+        }
+        let input = match secret {
+            Some((min_chars, max_chars)) if min_chars <= max_chars => {
+                Input::Secret { min_chars, max_chars }
+            }
+            Some(_) => return Err(TeeError::BadParameters("a secret of no length".into())),
+            None => Input::Confirm,
+        };
+        self.prompts.ask(at, Prompt { title, detail, input })
+    }
+}
+
+fn only(id: TaId, allowed: &[TaId]) -> Result<(), TeeError> {
+    if allowed.contains(&id) {
+        Ok(())
+    } else {
+        Err(TeeError::Denied("this service is not for this trusted application".into()))
+    }
+}
+
+fn lost(error: SiliconError) -> TeeError {
+    TeeError::Communication(error.to_string())
+}

@@ -1,0 +1,70 @@
+//! A trusted application as the OS sees it: a process, and the requests that wait for it.
+
+use crate::image::Program;
+use rustix::fd::OwnedFd;
+use serde_bytes::ByteBuf;
+use std::collections::VecDeque;
+use tee_api::TaId;
+use tee_api::ta::{Login, ToTa};
+
+/// A request for a TA.
+pub(crate) struct Job {
+    /// The connection that waits for the answer; `None` once it is gone.
+    pub(crate) connection: Option<u64>,
+    /// The session that it is about.
+    pub(crate) session: u32,
+    /// What is to be done.
+    pub(crate) task: Task,
+}
+
+/// What a TA is to do.
+pub(crate) enum Task {
+    /// Begin the session.
+    Open(Login),
+    /// Run a command.
+    Invoke(ByteBuf),
+    /// End the session.
+    Close,
+}
+
+impl Job {
+    /// The message to the TA; takes the command out of the job.
+    pub(crate) fn message(&mut self) -> ToTa {
+        let session = self.session;
+        match &mut self.task {
+            Task::Open(login) => ToTa::Open { session, login: *login },
+            Task::Invoke(command) => ToTa::Invoke { session, command: std::mem::take(command) },
+            Task::Close => ToTa::Close { session },
+        }
+    }
+}
+
+/// A trusted application.
+pub(crate) struct Ta {
+    /// As `ta-keymint`.
+    pub(crate) name: String,
+    /// Who it is.
+    pub(crate) id: TaId,
+    /// Its process's channel; `None` while it does not run.
+    pub(crate) channel: Option<OwnedFd>,
+    /// What it works on.
+    pub(crate) current: Option<Job>,
+    /// What waits.
+    pub(crate) queue: VecDeque<Job>,
+    /// Whether this process has answered anything yet.
+    pub(crate) proven: bool,
+}
+
+impl Ta {
+    /// Not running yet.
+    pub(crate) fn new(program: &Program) -> Self {
+        Self {
+            name: program.name.clone(),
+            id: program.id,
+            channel: None,
+            current: None,
+            queue: VecDeque::new(),
+            proven: false,
+        }
+    }
+}
