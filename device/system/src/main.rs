@@ -1,3 +1,2 @@
-//! The system daemon: local API, the phone's screen, everything put together.
-
+//! x
 fn main() {}

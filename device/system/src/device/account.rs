@@ -1,0 +1,159 @@
+//! The account: attestation, binding, the device's own session.
+
+use super::{Device, blocking};
+use crate::error::Error;
+use crate::record::{Account, Record};
+use crate::tee::Tee;
+use device_link::find;
+use device_link::session::{Cloud, DeviceSession, Signer};
+use serde::Serialize;
+use std::sync::Arc;
+use tee_api::gatekeeper::Command;
+use wire::Base64;
+use wire::attest::Statement;
+use wire::device::Bind;
+
+/// The application that the system itself is registered as.
+const SYSTEM_APP: &str = "holdfast.system";
+/// The longest challenge that KeyMint attests.
+const MAX_CHALLENGE_BYTES: usize = 128;
+
+/// What binding came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Binding {
+    /// The device's id at the cloud.
+    pub device_id: String,
+    /// The account's id.
+    pub account_id: String,
+    /// What the cloud read in the attestation.
+    pub attestation: Statement,
+}
+
+/// Signs with the key that the device is bound by.
+struct BoundKey {
+    tee: Arc<dyn Tee>,
+    blob: Vec<u8>,
+}
+
+impl Signer for BoundKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
+        self.tee.sign_es256(&self.blob, message).map_err(|error| error.to_string())
+    }
+}
+
+impl Device {
+    /// A fresh key's attestation over `challenge`: DER certificates, leaf first.
+    pub fn attest(&self, challenge: &[u8]) -> Result<Vec<Base64>, Error> {
+        self.attested_key(challenge).map(|(_, chain)| chain)
+    }
+
+    /// Binds the device to the account behind `token`, a session of a person. Again with the
+    /// same account gives the device a new key there.
+    pub async fn bind(self: &Arc<Self>, token: &str) -> Result<Binding, Error> {
+        let cloud = self.cloud()?.clone();
+        let lock = blocking(self, Self::refreshed).await?;
+        if lock.activation_due {
+            return Err(Error::ActivationDue);
+        }
+        let profile = cloud.profile(token).await?;
+        let bound_to = self.userdata().record().account.as_ref().map(|a| a.account_id.clone());
+        if bound_to.is_some_and(|account_id| account_id != profile.account_id) {
+            return Err(Error::BoundToAnother);
+        }
+        let challenge = cloud.challenge().await?;
+        let (blob, chain) = blocking(self, move |device| device.attested_key(&challenge)).await?;
+        let bound = cloud.bind(token, &Bind { chain, name: self.name() }).await?;
+        let account = Account {
+            account_id: bound.account_id.clone(),
+            masked: profile.email,
+            device_id: bound.device_id.clone(),
+            key_blob: blob.into(),
+        };
+        blocking(self, move |device| device.remember_account(account)).await?;
+        if let Err(error) = self.register_app(SYSTEM_APP).await {
+            tracing::warn!(%error, "no push registration yet");
+        }
+        Ok(Binding {
+            device_id: bound.device_id,
+            account_id: bound.account_id,
+            attestation: bound.statement,
+        })
+    }
+
+    /// Signs a person in, binds the device to that account, and ends the person's session.
+    pub async fn sign_in(self: &Arc<Self>, login: &str, password: &str) -> Result<Binding, Error> {
+        let cloud = self.cloud()?.clone();
+        let session = cloud.sign_in(login, password).await?;
+        let binding = self.bind(&session.token).await;
+        if let Err(error) = cloud.sign_out(&session.token).await {
+            tracing::info!(%error, "the person's session ends by itself");
+        }
+        binding
+    }
+
+    /// Turns find-device on: first at the cloud, then in the TEE, so that a device never demands
+    /// an owner whom the cloud does not know.
+    pub async fn enable_find(self: &Arc<Self>) -> Result<(), Error> {
+        let session = self.bound_session()?;
+        find::enable(&session).await?;
+        blocking(self, |device| {
+            device.tee.do_gatekeeper(Command::ArmActivation)?;
+            device.userdata().change(|record| record.find_enabled = true)?;
+            device.refresh().map(drop)
+        })
+        .await
+    }
+
+    /// The session of the account in `record`.
+    pub(super) fn session_of(&self, cloud: &Cloud, record: &Record) -> Option<Arc<DeviceSession>> {
+        let account = record.account.as_ref()?;
+        let key = BoundKey { tee: self.tee.clone(), blob: account.key_blob.to_vec() };
+        let (id, entropy) = (account.device_id.clone(), self.entropy.clone());
+        Some(Arc::new(DeviceSession::new(cloud.clone(), id, Arc::new(key), entropy)))
+    }
+
+    /// An attested key: KeyMint's blob and the chain.
+    pub(super) fn attested_key(&self, challenge: &[u8]) -> Result<(Vec<u8>, Vec<Base64>), Error> {
+        if challenge.is_empty() || challenge.len() > MAX_CHALLENGE_BYTES {
+            return Err(Error::BadRequest("a challenge has 1 to 128 bytes".into()));
+        }
+        let (blob, chain) = self.tee.attested_key(challenge)?;
+        Ok((blob, chain.into_iter().map(Base64).collect()))
+    }
+
+    pub(super) fn refreshed(&self) -> Result<tee_api::gatekeeper::Status, Error> {
+        self.refuse_if_erased()?;
+        self.refresh()
+    }
+
+    fn remember_account(&self, account: Account) -> Result<(), Error> {
+        let same_device = {
+            let userdata = self.userdata();
+            let before = userdata.record().account.as_ref();
+            before.is_some_and(|before| before.device_id == account.device_id)
+        };
+        if !same_device {
+            self.inbox().reset().map_err(Error::io("the inbox"))?;
+        }
+        let mut userdata = self.userdata();
+        userdata.change(|record| {
+            if !same_device {
+                record.registrations.clear();
+                record.find_enabled = false;
+            }
+            record.account = Some(account);
+        })?;
+        let session = self.session_of(self.cloud()?, userdata.record());
+        drop(userdata);
+        self.session.send_replace(session);
+        self.touch();
+        Ok(())
+    }
+
+    /// What the owner sees in the list of devices until a better name is given.
+    fn name(&self) -> String {
+        let serial = self.live().serial.clone().unwrap_or_default();
+        let tail: String = serial.chars().rev().take(4).collect::<Vec<_>>().into_iter().rev().collect();
+        format!("Phone {tail}")
+    }
+}

@@ -1,0 +1,41 @@
+//! Factory reset: the keys first, in the TEE; then what they opened.
+
+use super::{Device, Ending};
+use crate::error::Error;
+use std::fs;
+
+impl Device {
+    /// Destroys the keys of all areas, then removes the files. After the first step nothing on
+    /// this device opens any more, whatever happens next. Answers how often this was done.
+    pub fn erase(&self) -> Result<u64, Error> {
+        self.refuse_if_erased()?;
+        let erasures = self.tee.erase()?;
+        self.live().erased = true;
+        self.close();
+        let last = self.refresh();
+        if let Err(error) = last.and_then(|_| self.remove_files()) {
+            tracing::warn!(%error, "files without keys stay until the next start");
+        }
+        Ok(erasures)
+    }
+
+    /// Lets the daemon end, so that the device restarts as a new one.
+    pub fn end_after_erasure(&self) {
+        self.session.send_replace(None);
+        self.ending.send_replace(Some(Ending::Erased));
+        self.touch();
+    }
+
+    fn remove_files(&self) -> Result<(), Error> {
+        let failed = Error::io("removing the user's files");
+        for entry in fs::read_dir(&self.folders.data).map_err(&failed)? {
+            let path = entry.map_err(&failed)?.path();
+            if path.is_dir() {
+                vault::erase(&path).map_err(&failed)?;
+            } else {
+                fs::remove_file(&path).map_err(&failed)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! The factory: the device certificate comes in. KeyMint refuses all of this once the
+//! life-cycle fuse is blown.
+
+use super::Device;
+use crate::error::Error;
+use keyattest::x509::Certificate;
+use tee_api::TeeError;
+use tee_api::gatekeeper;
+use tee_api::keymint::{Command, Reply};
+
+impl Device {
+    /// Makes the device's attestation key; again gives the same public key
+    /// (SubjectPublicKeyInfo DER).
+    pub fn factory_key(&self) -> Result<Vec<u8>, Error> {
+        match self.tee.keymint(Command::FactoryGenerate)? {
+            Reply::PublicKey(key) => Ok(key.into_vec()),
+            _ => Err(TeeError::Communication("KeyMint gave no public key".into()).into()),
+        }
+    }
+
+    /// Installs the chain of the device key (DER, device first) and the cloud's ticket key
+    /// (SubjectPublicKeyInfo DER), and leaves the factory for good.
+    pub fn factory_install(&self, chain: Vec<Vec<u8>>, ticket_key: Vec<u8>) -> Result<(), Error> {
+        // The ticket key first: installing the chain blows the fuse, after which it is too late.
+        let provision = gatekeeper::Command::Provision { ticket_key: ticket_key.into() };
+        self.tee.do_gatekeeper(provision)?;
+        let chain = chain.into_iter().map(Into::into).collect();
+        match self.tee.keymint(Command::FactoryInstall { chain })? {
+            Reply::Done => {}
+            _ => return Err(TeeError::Communication("KeyMint gave an odd answer".into()).into()),
+        }
+        let serial = serial_number(&self.tee.device_chain()?);
+        self.live().serial = serial;
+        self.touch();
+        Ok(())
+    }
+}
+
+/// The serial number in the subject of the device certificate.
+pub(super) fn serial_number(chain: &[Vec<u8>]) -> Option<String> {
+    Certificate::parse(chain.first()?).ok()?.subject().serial_number()
+}

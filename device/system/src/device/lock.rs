@@ -1,0 +1,134 @@
+//! The screen lock: set, open, close. The PIN never comes here: the trusted screen asks for it.
+
+use super::{Device, Prompt};
+use crate::error::Error;
+use crypto::secret::Secret;
+use tee_api::TeeError;
+use tee_api::gatekeeper::{Command, Reply};
+
+impl Device {
+    /// Sets the screen lock. Blocks until the person has typed the new PIN twice.
+    pub fn enrol(&self) -> Result<(), Error> {
+        self.refuse_if_closed_to_people()?;
+        self.prompting(Prompt::Enrol, || match self.tee.gatekeeper(Command::Enrol)? {
+            Reply::Done => Ok(()),
+            _ => Err(unexpected()),
+        })?;
+        self.live().locked = true;
+        self.touch();
+        Ok(())
+    }
+
+    /// Unlocks the screen and, the first time after power-on, opens the credential-encrypted
+    /// area. Blocks until the person has typed the PIN.
+    pub fn unlock(&self) -> Result<(), Error> {
+        self.refuse_if_closed_to_people()?;
+        let epoch = *self.epoch.borrow();
+        let key = self.prompting(Prompt::Unlock, || match self.tee.gatekeeper(Command::Unlock)? {
+            Reply::Unlocked { ce_key, .. } => {
+                Secret::<32>::from_slice(&ce_key).map_err(|_| unexpected())
+            }
+            Reply::Wrong { failures, retry_after_ms } => {
+                Err(Error::WrongPin { failures, retry_after_ms })
+            }
+            Reply::Throttled { retry_after_ms } => Err(Error::Throttled { retry_after_ms }),
+            _ => Err(unexpected()),
+        })?;
+        let already = self.live().area.clone();
+        let area = match already {
+            Some(area) => area,
+            None => self.open_area(&key)?,
+        };
+        let mut live = self.live();
+        if *self.epoch.borrow() != epoch {
+            return Err(Error::LostMode);
+        }
+        live.area = Some(area);
+        live.locked = false;
+        live.notice = None;
+        drop(live);
+        self.touch();
+        Ok(())
+    }
+
+    /// Locks the screen. The area stays open for what runs in the background, as on Android
+    /// after the first unlock.
+    pub fn lock(&self) {
+        let mut live = self.live();
+        live.locked = live.lock.enrolled;
+        live.notice = None;
+        drop(live);
+        self.touch();
+    }
+
+    /// Whether the screen is locked.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.live().locked
+    }
+
+    /// An error while the area is closed.
+    pub fn refuse_if_closed(&self) -> Result<(), Error> {
+        self.area().map(drop)
+    }
+
+    /// Locks the screen, closes the area and wipes its key from memory.
+    pub(super) fn close(&self) {
+        let mut live = self.live();
+        self.epoch.send_modify(|epoch| *epoch += 1);
+        live.area = None;
+        live.locked = live.lock.enrolled;
+        live.notice = None;
+        drop(live);
+        self.touch();
+    }
+
+    fn refuse_if_closed_to_people(&self) -> Result<(), Error> {
+        self.refuse_if_erased()?;
+        if self.prompt().is_some() {
+            return Err(Error::PromptOpen);
+        }
+        let lock = self.refresh()?;
+        if lock.activation_due {
+            return Err(Error::ActivationDue);
+        }
+        if lock.lost.is_some() {
+            return Err(Error::LostMode);
+        }
+        Ok(())
+    }
+
+    /// Runs `ask` while everyone can see that the trusted screen asks; what it came to is
+    /// shown on the lock screen.
+    fn prompting<T>(
+        &self,
+        prompt: Prompt,
+        ask: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        {
+            let mut live = self.live();
+            if live.prompt.is_some() {
+                return Err(Error::PromptOpen);
+            }
+            live.prompt = Some(prompt);
+            live.notice = None;
+        }
+        self.touch();
+        let answer = ask();
+        {
+            let mut live = self.live();
+            live.prompt = None;
+            live.notice = match &answer {
+                Ok(_) | Err(Error::Tee(TeeError::Cancelled)) => None,
+                Err(error) => Some(error.to_string()),
+            };
+        }
+        self.touch();
+        self.refresh()?;
+        answer
+    }
+}
+
+fn unexpected() -> Error {
+    TeeError::Communication("gatekeeper gave an answer that is not due".into()).into()
+}

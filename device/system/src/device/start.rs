@@ -1,0 +1,136 @@
+//! The start: from the TEE's word on the userdata partition to a device that answers.
+
+use super::factory::serial_number;
+use super::{Device, Live};
+use crate::error::Error;
+use crate::modem::Modem;
+use crate::record::{Inbox, Record};
+use crate::tee::Tee;
+use crate::userdata::{OpenError, Partition, Userdata};
+use crypto::kdf::hkdf_sha256;
+use crypto::secret::Secret;
+use device_link::find::{Alarm, Reports};
+use device_link::session::Cloud;
+use effects::{Clock, Entropy, durable, random_array};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tee_api::TeeError;
+use tee_api::gatekeeper::Command;
+use tokio::sync::watch;
+
+/// Where things lie.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    /// The user's data: `/data`.
+    pub data: PathBuf,
+    /// Sockets: `/run`.
+    pub run: PathBuf,
+}
+
+/// What the stages before said.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// `green`, `yellow`, `orange`, `red`, or `unknown`.
+    pub boot_state: String,
+    /// How often the device was powered on.
+    pub boot_no: u64,
+}
+
+/// What a device is put together from.
+pub struct Parts {
+    /// The TEE.
+    pub tee: Arc<dyn Tee>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Random bytes.
+    pub entropy: Arc<dyn Entropy>,
+    /// The cloud, where the system knows one.
+    pub cloud: Option<Cloud>,
+    /// The modem.
+    pub modem: Modem,
+    /// The userdata partition.
+    pub partition: Partition,
+    /// Where things lie.
+    pub folders: Folders,
+    /// What the stages before said.
+    pub facts: Facts,
+}
+
+/// Why the device does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// The TEE refused.
+    #[error("the TEE: {0}")]
+    Tee(#[from] TeeError),
+    /// The userdata partition was not accepted.
+    #[error(transparent)]
+    Userdata(#[from] OpenError),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Io(#[from] Error),
+}
+
+impl Device {
+    /// Starts the device: the TEE checks the userdata partition, its record is opened (or made,
+    /// on a new device), the inbox is opened. The user's files stay closed.
+    pub fn start(parts: Parts) -> Result<Arc<Self>, BootError> {
+        let Parts { tee, clock, entropy, cloud, modem, partition, folders, facts } = parts;
+        let lock = tee.status()?;
+        let serial = serial_number(&tee.device_chain().unwrap_or_default());
+        let system = folders.data.join("system");
+        make_folder(&system)?;
+        let device_key = tee.device_key()?;
+        let inbox_key = hkdf_sha256::<32>(&device_key, b"", &[b"holdfast-inbox"]);
+        let fresh =
+            || Record { android_id: random_array::<16>(&*entropy).to_vec().into(), ..Record::default() };
+        let journal = system.join("userdata.journal");
+        let userdata =
+            Userdata::open(tee.clone(), partition, journal, Secret::new(device_key), fresh)?;
+        let inbox = Inbox::open(&system.join("inbox"), inbox_key.expose())
+            .map_err(Error::io("the inbox"))?;
+        let live = Live {
+            serial,
+            locked: lock.enrolled,
+            lock,
+            area: None,
+            prompt: None,
+            notice: None,
+            alarm: Alarm::default(),
+            reports: Reports::default(),
+            connected: false,
+            owner_hint: None,
+            erased: false,
+        };
+        let device = Self {
+            tee,
+            clock,
+            entropy,
+            cloud,
+            modem,
+            folders,
+            facts,
+            userdata: Mutex::new(userdata),
+            inbox: Mutex::new(inbox),
+            live: Mutex::new(live),
+            epoch: watch::Sender::new(0),
+            session: watch::Sender::new(None),
+            revision: watch::Sender::new(0),
+            ending: watch::Sender::new(None),
+        };
+        let record = device.userdata().record().clone();
+        let session = device.cloud.as_ref().and_then(|cloud| device.session_of(cloud, &record));
+        device.session.send_replace(session);
+        Ok(Arc::new(device))
+    }
+
+    /// The device answers: stored rollback indexes may rise to what was booted.
+    pub fn boot_succeeded(&self) -> Result<(), Error> {
+        Ok(self.tee.do_gatekeeper(Command::BootSuccessful)?)
+    }
+}
+
+fn make_folder(folder: &std::path::Path) -> Result<(), Error> {
+    let made = std::fs::create_dir_all(folder).and_then(|()| durable::sync_folder_of(folder));
+    made.map_err(Error::io("the system's folder"))
+}

@@ -1,0 +1,235 @@
+//! Why the device does not do what it was asked: one word for programs, one sentence for people.
+
+use crate::userdata::ChangeError;
+use device_link::session;
+use std::io;
+use tee_api::TeeError;
+use vault::{TransferError, VaultError};
+
+/// A refusal or a failure.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The credential-encrypted area is closed.
+    #[error("the device is locked; unlock it first")]
+    Locked,
+    /// A wrong PIN.
+    #[error("wrong PIN, the {}{}", ordinal(*failures), wait(*retry_after_ms))]
+    WrongPin {
+        /// Wrong ones so far.
+        failures: u32,
+        /// Milliseconds until the next try counts.
+        retry_after_ms: u64,
+    },
+    /// Too early for another try.
+    #[error("too many wrong PINs{}", wait(*retry_after_ms))]
+    Throttled {
+        /// Milliseconds until the next try counts.
+        retry_after_ms: u64,
+    },
+    /// A prompt already stands on the trusted screen.
+    #[error("a prompt stands on the trusted screen; answer it first")]
+    PromptOpen,
+    /// Lost mode holds.
+    #[error("the device is in lost mode; its owner's account password ends it")]
+    LostMode,
+    /// Nothing to end.
+    #[error("the device is not in lost mode")]
+    NotLost,
+    /// The device waits for its owner's account.
+    #[error("the device was reset and waits for the account of its owner")]
+    ActivationDue,
+    /// It does not.
+    #[error("the device is not waiting for an account")]
+    ActivationNotDue,
+    /// No account.
+    #[error("the device is not bound to an account; sign in first")]
+    NotBound,
+    /// Another account.
+    #[error("the device is bound to another account; reset it first")]
+    BoundToAnother,
+    /// The keys are gone, the device is about to restart.
+    #[error("the device was erased; restart it")]
+    Erased,
+    /// No `cloud.json` in the system.
+    #[error("this system was built without a cloud; put etc/cloud.json into the system image")]
+    NoCloud,
+    /// The modem knows no position.
+    #[error("no position: {0}")]
+    NoPosition(String),
+    /// Not there.
+    #[error("{0} is not there")]
+    NotFound(String),
+    /// The request is malformed.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The TEE refused.
+    #[error(transparent)]
+    Tee(#[from] TeeError),
+    /// The cloud refused, or cannot be reached.
+    #[error("{}", cloud_words(.0))]
+    Cloud(#[from] session::Error),
+    /// The userdata partition was not changed.
+    #[error(transparent)]
+    Userdata(#[from] ChangeError),
+    /// A file could not be read or written.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The area refused.
+    #[error(transparent)]
+    Vault(VaultError),
+    /// A transfer broke off.
+    #[error(transparent)]
+    Transfer(TransferError),
+    /// A part of the daemon gave up.
+    #[error("the system failed inside: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// An [`Error::Io`] while `what` was done.
+    pub fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Io { what, source }
+    }
+
+    /// The HTTP status that says it.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Locked | Self::LostMode | Self::ActivationDue => 423,
+            Self::WrongPin { .. } => 403,
+            Self::Throttled { .. } => 429,
+            Self::PromptOpen | Self::NotLost | Self::ActivationNotDue => 409,
+            Self::NotBound | Self::BoundToAnother => 409,
+            Self::Erased => 410,
+            Self::NotFound(_) => 404,
+            Self::BadRequest(_) => 400,
+            Self::NoCloud | Self::NoPosition(_) => 503,
+            Self::Tee(error) => tee_code(error).0,
+            Self::Cloud(error) => error.refusal().map_or(502, |refusal| refusal.status),
+            Self::Userdata(ChangeError::Io(error)) | Self::Io { source: error, .. } => {
+                if is_full(error) { 507 } else { 500 }
+            }
+            Self::Vault(VaultError::NotFound { .. }) => 404,
+            Self::Vault(VaultError::Path(_) | VaultError::NotAFile { .. }) => 400,
+            Self::Vault(VaultError::NotADirectory { .. }) => 400,
+            Self::Vault(VaultError::NoSpace { .. }) => 507,
+            Self::Transfer(error) => transfer_code(error).0,
+            Self::Userdata(_) | Self::Vault(_) | Self::Internal(_) => 500,
+        }
+    }
+
+    /// The word for programs.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Locked => "locked",
+            Self::WrongPin { .. } => "wrong_pin",
+            Self::Throttled { .. } => "throttled",
+            Self::PromptOpen => "prompt_open",
+            Self::LostMode => "lost_mode",
+            Self::NotLost => "not_lost",
+            Self::ActivationDue => "activation_due",
+            Self::ActivationNotDue => "activation_not_due",
+            Self::NotBound => "not_bound",
+            Self::BoundToAnother => "bound_to_another",
+            Self::Erased => "erased",
+            Self::NoCloud => "no_cloud",
+            Self::NoPosition(_) => "no_position",
+            Self::NotFound(_) => "not_found",
+            Self::BadRequest(_) => "bad_request",
+            Self::Tee(error) => tee_code(error).1,
+            Self::Cloud(error) => error.refusal().map_or("cloud_unreachable", |r| &r.error),
+            Self::Userdata(ChangeError::Io(error)) | Self::Io { source: error, .. } => {
+                if is_full(error) { "disk_full" } else { "storage" }
+            }
+            Self::Vault(VaultError::NotFound { .. }) => "not_found",
+            Self::Vault(VaultError::NoSpace { .. }) => "disk_full",
+            Self::Vault(VaultError::Altered { .. } | VaultError::NoArea) => "altered",
+            Self::Vault(_) => "files",
+            Self::Transfer(error) => transfer_code(error).1,
+            Self::Userdata(_) => "userdata",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// Milliseconds until it is worth trying again, where that is known.
+    #[must_use]
+    pub const fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::WrongPin { retry_after_ms, .. } | Self::Throttled { retry_after_ms } => {
+                Some(*retry_after_ms)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+const fn tee_code(error: &TeeError) -> (u16, &'static str) {
+    match error {
+        TeeError::NotFound(_) => (404, "tee_not_found"),
+        TeeError::Denied(_) => (403, "tee_denied"),
+        TeeError::BadParameters(_) => (400, "tee_bad_parameters"),
+        TeeError::BadState(_) => (409, "tee_bad_state"),
+        TeeError::Cancelled => (403, "cancelled"),
+        TeeError::Security(_) => (403, "tee_security"),
+        TeeError::Resources(_) => (507, "tee_resources"),
+        _ => (503, "tee_unavailable"),
+    }
+}
+
+/// An archive is the caller's; the area is ours.
+fn transfer_code(error: &TransferError) -> (u16, &'static str) {
+    match error {
+        TransferError::Vault(VaultError::NoSpace { .. }) => (507, "disk_full"),
+        TransferError::Vault(_) | TransferError::Write(_) => (500, "files"),
+        _ => (400, "bad_archive"),
+    }
+}
+
+fn cloud_words(error: &session::Error) -> String {
+    error.refusal().map_or_else(|| error.to_string(), |refusal| refusal.reason.clone())
+}
+
+fn ordinal(number: u32) -> String {
+    let suffix = match (number % 10, number % 100) {
+        (1, n) if n != 11 => "st",
+        (2, n) if n != 12 => "nd",
+        (3, n) if n != 13 => "rd",
+        _ => "th",
+    };
+    format!("{number}{suffix}")
+}
+
+fn wait(retry_after_ms: u64) -> String {
+    match retry_after_ms.div_ceil(1000) {
+        0 => String::new(),
+        seconds @ 1..=90 => format!("; try again in {seconds} s"),
+        seconds => format!("; try again in {} min", seconds.div_ceil(60)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_happened_and_when_to_try_again() {
+        let wrong = Error::WrongPin { failures: 5, retry_after_ms: 29_500 };
+        assert_eq!(wrong.to_string(), "wrong PIN, the 5th; try again in 30 s");
+        assert_eq!(wrong.status(), 403);
+        let first = Error::WrongPin { failures: 1, retry_after_ms: 0 };
+        assert_eq!(first.to_string(), "wrong PIN, the 1st");
+        let full = Error::io("the tar")(io::ErrorKind::StorageFull.into());
+        assert_eq!((full.status(), full.code()), (507, "disk_full"));
+    }
+}

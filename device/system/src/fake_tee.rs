@@ -1,0 +1,320 @@
+//! For tests: a TEE inside the test's process that keeps gatekeeper's and KeyMint's rules. What
+//! the person types on the trusted screen is queued beforehand.
+
+use crate::tee::Tee;
+use crypto::sign::{Curve, EcdsaKey};
+use keyattest::x509::{
+    Certificate, CertificateParams, Name, SerialNumber, SignatureAlgorithm, Spki, Validity,
+    build_certificate,
+};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tee_api::TeeError;
+use tee_api::gatekeeper::{self, Status, TicketClaims, TicketPurpose, USERDATA_BYTES};
+use tee_api::keymint;
+
+/// Wrong PINs that are free.
+const FREE_TRIES: u32 = 4;
+
+/// The fake.
+pub(crate) struct FakeTee {
+    state: Mutex<State>,
+    serial: String,
+    device_key: EcdsaKey,
+}
+
+struct State {
+    /// Answers of the person; `None` turns the prompt away.
+    typed: VecDeque<Option<String>>,
+    in_factory: bool,
+    chain: Vec<Vec<u8>>,
+    ticket_key: Option<Vec<u8>>,
+    pin: Option<String>,
+    unlocked_once: bool,
+    failures: u32,
+    throttled: bool,
+    armed: bool,
+    due: bool,
+    lost: Option<String>,
+    erasures: u64,
+    keys: (u8, u8),
+    committed: Option<[u8; 32]>,
+    begun: Option<[u8; 32]>,
+    nonce: Option<[u8; 32]>,
+    boot_successful: bool,
+}
+
+impl FakeTee {
+    /// A device that left the factory.
+    pub(crate) fn deployed(serial: &str) -> Arc<Self> {
+        let tee = Self::in_factory(serial);
+        let chain = tee.certify();
+        tee.lock().chain = chain;
+        tee.lock().in_factory = false;
+        tee
+    }
+
+    /// A device in the factory.
+    pub(crate) fn in_factory(serial: &str) -> Arc<Self> {
+        let state = State {
+            typed: VecDeque::new(),
+            in_factory: true,
+            chain: Vec::new(),
+            ticket_key: None,
+            pin: None,
+            unlocked_once: false,
+            failures: 0,
+            throttled: false,
+            armed: false,
+            due: false,
+            lost: None,
+            erasures: 0,
+            keys: (1, 2),
+            committed: None,
+            begun: None,
+            nonce: None,
+            boot_successful: false,
+        };
+        let device_key = EcdsaKey::generate(Curve::P256).unwrap();
+        Arc::new(Self { state: Mutex::new(state), serial: serial.to_owned(), device_key })
+    }
+
+    /// The person will answer the next prompts so.
+    pub(crate) fn types(&self, answers: &[&str]) {
+        self.lock().typed.extend(answers.iter().map(|answer| Some((*answer).to_owned())));
+    }
+
+    /// The person will turn the next prompt away.
+    pub(crate) fn turns_away(&self) {
+        self.lock().typed.push_back(None);
+    }
+
+    /// The cloud's ticket key, as the factory provisions it.
+    pub(crate) fn trusts(&self, ticket_key: Vec<u8>) {
+        self.lock().ticket_key = Some(ticket_key);
+    }
+
+    /// Power off and on.
+    pub(crate) fn reboot(&self) {
+        let mut state = self.lock();
+        state.unlocked_once = false;
+        state.nonce = None;
+    }
+
+    /// Time passed: the next try counts.
+    pub(crate) fn throttle_is_over(&self) {
+        self.lock().throttled = false;
+    }
+
+    /// Whether the system said that it is up.
+    pub(crate) fn boot_was_successful(&self) -> bool {
+        self.lock().boot_successful
+    }
+
+    /// A certificate chain for the device key: device, then a root.
+    pub(crate) fn certify(&self) -> Vec<Vec<u8>> {
+        let root_key = EcdsaKey::generate(Curve::P256).unwrap();
+        let spki = |key: &EcdsaKey| Spki::from_der(&key.public_key_spki().unwrap()).unwrap();
+        let name = Name::authority("Root", "Test").unwrap();
+        let serial = || SerialNumber::from_bytes(&[7]).unwrap();
+        let root =
+            CertificateParams::root(name, serial(), Validity::UNBOUNDED, spki(&root_key));
+        let build = |params: &CertificateParams| {
+            build_certificate(params, SignatureAlgorithm::EcdsaSha256, |tbs| root_key.sign(tbs))
+                .unwrap()
+        };
+        let root = build(&root);
+        let device = CertificateParams::device(
+            &Certificate::parse(&root).unwrap(),
+            Name::factory(&self.serial).unwrap(),
+            serial(),
+            Validity::UNBOUNDED,
+            spki(&self.device_key),
+        );
+        vec![build(&device), root]
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl State {
+    fn status(&self) -> Status {
+        Status {
+            enrolled: self.pin.is_some(),
+            unlocked_once: self.unlocked_once,
+            failures: self.failures,
+            retry_after_ms: if self.throttled { 30_000 } else { 0 },
+            activation_armed: self.armed,
+            activation_due: self.due,
+            lost: self.lost.clone(),
+            erasures: self.erasures,
+        }
+    }
+
+    fn prompt(&mut self) -> Result<String, TeeError> {
+        self.typed.pop_front().expect("the test said what the person types").ok_or(TeeError::Cancelled)
+    }
+
+    fn enrol(&mut self) -> Result<gatekeeper::Reply, TeeError> {
+        if self.due {
+            return Err(TeeError::Denied("activation is due".into()));
+        }
+        if self.pin.is_some() {
+            return Err(TeeError::BadState("a screen lock is set".into()));
+        }
+        let (first, second) = (self.prompt()?, self.prompt()?);
+        if first != second || !(4..=16).contains(&first.len()) {
+            return Err(TeeError::BadParameters("the PINs differ or have the wrong length".into()));
+        }
+        self.pin = Some(first);
+        Ok(gatekeeper::Reply::Done)
+    }
+
+    fn unlock(&mut self) -> Result<gatekeeper::Reply, TeeError> {
+        if self.lost.is_some() {
+            return Err(TeeError::Denied("the device is in lost mode".into()));
+        }
+        let Some(pin) = self.pin.clone() else {
+            return Err(TeeError::BadState("no screen lock is set".into()));
+        };
+        if self.throttled {
+            return Ok(gatekeeper::Reply::Throttled { retry_after_ms: 30_000 });
+        }
+        if self.prompt()? == pin {
+            self.failures = 0;
+            self.unlocked_once = true;
+            let ce_key = vec![self.keys.0; 32].into();
+            return Ok(gatekeeper::Reply::Unlocked { ce_key, auth_token: vec![0; 69].into() });
+        }
+        self.failures += 1;
+        self.throttled = self.failures > FREE_TRIES;
+        let retry_after_ms = if self.throttled { 30_000 } else { 0 };
+        Ok(gatekeeper::Reply::Wrong { failures: self.failures, retry_after_ms })
+    }
+
+    fn redeem(&mut self, serial: &str, ticket: &str) -> Result<gatekeeper::Reply, TeeError> {
+        use base64::Engine as _;
+        let key = self.ticket_key.as_ref().ok_or_else(|| TeeError::BadState("no key".into()))?;
+        let claims: TicketClaims =
+            jws::verify(ticket, key).map_err(|error| TeeError::Security(error.to_string()))?;
+        let nonce = self.nonce.take().ok_or_else(|| TeeError::Security("no nonce".into()))?;
+        let nonce = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(nonce);
+        if claims.serial != serial || claims.nonce != nonce {
+            return Err(TeeError::Security("a ticket of another device or moment".into()));
+        }
+        match claims.purpose {
+            TicketPurpose::Activate => self.due = false,
+            TicketPurpose::EndLostMode => self.lost = None,
+            TicketPurpose::Disarm => self.armed = false,
+        }
+        Ok(gatekeeper::Reply::Done)
+    }
+
+    fn erase(&mut self) -> gatekeeper::Reply {
+        self.pin = None;
+        self.unlocked_once = false;
+        self.failures = 0;
+        self.throttled = false;
+        self.keys = (self.keys.0 + 2, self.keys.1 + 2);
+        self.due = self.armed;
+        self.lost = None;
+        self.erasures += 1;
+        gatekeeper::Reply::Erased { erasures: self.erasures }
+    }
+}
+
+impl Tee for FakeTee {
+    fn gatekeeper(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError> {
+        use gatekeeper::{Command, Reply};
+        let mut state = self.lock();
+        match command {
+            Command::Status => Ok(Reply::Status(state.status())),
+            Command::Enrol => state.enrol(),
+            Command::Unlock => state.unlock(),
+            Command::DeviceKey => Ok(Reply::Key(vec![state.keys.1; 32].into())),
+            Command::CheckUserdata { digest } => {
+                let virgin = crypto::digest::sha256(&vec![0; USERDATA_BYTES]);
+                let known = [Some(state.committed.unwrap_or(virgin)), state.begun];
+                if known.contains(&Some(digest)) {
+                    return Ok(Reply::Done);
+                }
+                Err(TeeError::Security("the digest is another one".into()))
+            }
+            Command::BeginUserdata { digest } => {
+                state.begun = Some(digest);
+                Ok(Reply::Done)
+            }
+            Command::CommitUserdata => {
+                let begun = state.begun.take();
+                state.committed =
+                    Some(begun.ok_or_else(|| TeeError::BadState("nothing was begun".into()))?);
+                Ok(Reply::Done)
+            }
+            Command::Provision { ticket_key } if state.in_factory => {
+                state.ticket_key = Some(ticket_key.into_vec());
+                Ok(Reply::Done)
+            }
+            Command::Provision { .. } => Err(TeeError::Denied("not in the factory".into())),
+            Command::ArmActivation => {
+                state.armed = true;
+                Ok(Reply::Done)
+            }
+            Command::TicketNonce => {
+                let nonce = crypto::random_array();
+                state.nonce = Some(nonce);
+                Ok(Reply::Nonce(nonce))
+            }
+            Command::Redeem { ticket } => state.redeem(&self.serial, &ticket),
+            Command::EnterLostMode { message } => {
+                state.lost = Some(message);
+                state.unlocked_once = false;
+                Ok(Reply::Done)
+            }
+            Command::BootSuccessful => {
+                state.boot_successful = true;
+                Ok(Reply::Done)
+            }
+            Command::Erase => Ok(state.erase()),
+        }
+    }
+
+    fn keymint(&self, command: keymint::Command) -> Result<keymint::Reply, TeeError> {
+        use keymint::{Command, Reply};
+        let mut state = self.lock();
+        match command {
+            Command::FactoryGenerate if state.in_factory => {
+                Ok(Reply::PublicKey(self.device_key.public_key_spki().unwrap().into()))
+            }
+            Command::FactoryInstall { chain } if state.in_factory => {
+                state.chain = chain.into_iter().map(|der| der.into_vec()).collect();
+                state.in_factory = false;
+                Ok(Reply::Done)
+            }
+            Command::FactoryGenerate | Command::FactoryInstall { .. } => {
+                Err(TeeError::Denied("not in the factory".into()))
+            }
+            Command::GenerateKey { .. } => {
+                let key = EcdsaKey::generate(Curve::P256).unwrap();
+                let public_key = key.public_key_spki().unwrap();
+                // The "leaf" is the bare public key: what a real leaf says is keymint's to test.
+                let chain = std::iter::once(public_key.clone()).chain(state.chain.clone());
+                Ok(Reply::Key {
+                    blob: key.to_pkcs8().to_vec().into(),
+                    public_key: public_key.into(),
+                    chain: chain.map(Into::into).collect(),
+                })
+            }
+            Command::Sign { blob, message, fixed } => {
+                let key = EcdsaKey::from_pkcs8(Curve::P256, &blob)
+                    .map_err(|_| TeeError::Security("not a key of this device".into()))?;
+                let signature = if fixed { key.sign_fixed(&message) } else { key.sign(&message) };
+                Ok(Reply::Signature(signature.unwrap().into()))
+            }
+            Command::DeviceChain => {
+                Ok(Reply::Chain(state.chain.iter().cloned().map(Into::into).collect()))
+            }
+        }
+    }
+}
