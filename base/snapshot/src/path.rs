@@ -6,6 +6,8 @@ use std::fmt;
 pub const NAME_BYTES: usize = 255;
 /// The most bytes of a whole path.
 pub const PATH_BYTES: usize = 64 << 10;
+/// The most names in a path: whoever walks a tree needs a stack and descriptors for each.
+pub const DEPTH: usize = 512;
 
 /// A path inside a tree, of raw bytes: names with `/` between them, relative, never leaving the
 /// tree. The empty path is the tree's root.
@@ -30,6 +32,9 @@ pub enum PathError {
     /// A name has more than [`NAME_BYTES`], or the path more than [`PATH_BYTES`].
     #[error("a name has more than 255 bytes, or the path more than 64 KiB")]
     TooLong,
+    /// There are more than [`DEPTH`] names.
+    #[error("the path is more than 512 directories deep")]
+    TooDeep,
     /// It has a zero byte.
     #[error("the path has a zero byte")]
     Zero,
@@ -54,7 +59,7 @@ impl TreePath {
         if !bytes.is_empty() {
             bytes.split(|byte| *byte == b'/').try_for_each(check_name)?;
         }
-        Ok(Self(bytes))
+        Self(bytes).checked_depth()
     }
 
     /// Takes a path as archives write it: a leading `./`, a trailing `/` and doubled slashes
@@ -105,7 +110,11 @@ impl TreePath {
             bytes.push(b'/');
         }
         bytes.extend_from_slice(name);
-        if bytes.len() > PATH_BYTES { Err(PathError::TooLong) } else { Ok(Self(bytes)) }
+        if bytes.len() > PATH_BYTES { Err(PathError::TooLong) } else { Self(bytes).checked_depth() }
+    }
+
+    fn checked_depth(self) -> Result<Self, PathError> {
+        if self.names().count() > DEPTH { Err(PathError::TooDeep) } else { Ok(self) }
     }
 }
 
@@ -165,6 +174,7 @@ mod tests {
         check(b"a/", PathError::EmptyName);
         check(b"a\0b", PathError::Zero);
         check(&[b'a'; 256], PathError::TooLong);
+        check(&b"a/".repeat(DEPTH + 1)[..2 * DEPTH + 1], PathError::TooDeep);
         assert_eq!(TreePath::lenient(b"./a//../b/"), Err(PathError::Parent));
         assert_eq!(TreePath::lenient(b"//a"), Err(PathError::Absolute));
     }

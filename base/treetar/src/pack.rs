@@ -201,7 +201,7 @@ impl<W: Write> Packer<W> {
             self.write(&head)?;
         }
         let mut failure = None;
-        for stretch in stretches.unwrap_or_else(|| Vec::from([0..size])) {
+        for stretch in stretches.unwrap_or_else(|| std::iter::once(0..size).collect()) {
             if let Err(error) = self.stretch(&mut file, &stretch)? {
                 failure = Some(error);
             }

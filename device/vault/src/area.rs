@@ -1,0 +1,723 @@
+//! The area and its tree.
+
+use crate::content;
+use crate::error::VaultError;
+use crate::header::{self, Attributes, HEADER_BYTES, Header, NodeKind, Opened};
+use crate::keys::{Id, Keys, is_own};
+use crate::node::NewNode;
+use crate::reader::FileReader;
+use crypto::secret::Secret;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use snapshot::path::TreePath;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+const HEAD: &str = "area";
+const HEAD_MAGIC: [u8; 8] = *b"HFVA\x01\0\0\0";
+const TREE: &str = "tree";
+const NEW: &str = "new";
+const NOTES: &str = "notes";
+/// The file in each directory that says what it is.
+const DIRECTORY_FILE: &str = ".dir";
+/// Directories that are kept open.
+const OPEN_DIRECTORIES: usize = 128;
+const OPEN: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const OPEN_DIRECTORY: OFlags = OPEN.union(OFlags::DIRECTORY);
+
+/// A tree of encrypted files. Clones are the same area.
+#[derive(Clone)]
+pub struct Area(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    id: Id,
+    pub(crate) keys: Keys,
+    root: Arc<Directory>,
+    notes: Directory,
+    pub(crate) new: OwnedFd,
+    open: Mutex<HashMap<TreePath, Arc<Directory>>>,
+    counter: AtomicU64,
+}
+
+/// An open directory.
+pub(crate) struct Directory {
+    pub(crate) fd: OwnedFd,
+    pub(crate) id: Id,
+    path: TreePath,
+}
+
+/// What an entry is and when it changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// What.
+    pub kind: Kind,
+    /// Mode, time, owner.
+    pub attributes: Attributes,
+    /// How many names it has.
+    pub links: u64,
+    /// Equal for names of one file, as long as the area is open.
+    pub inode: u64,
+    /// Another one whenever the content was written: random, never used again.
+    pub version: Id,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A file.
+    File {
+        /// Bytes.
+        size: u64,
+    },
+    /// A symbolic link.
+    Symlink,
+}
+
+impl Area {
+    /// Makes an area in `folder`, which holds none yet. What a killed earlier attempt left is
+    /// removed.
+    pub fn create(folder: &Path, class_key: &Secret<32>) -> Result<Self, VaultError> {
+        let io = |error: Errno| VaultError::system(&TreePath::root(), error);
+        match rustix::fs::mkdir(folder, Mode::from(0o700)) {
+            Err(Errno::EXIST) | Ok(()) => {}
+            Err(error) => return Err(io(error)),
+        }
+        let base = open_folder(folder).map_err(io)?;
+        if rustix::fs::statat(&base, HEAD, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            return Err(VaultError::Exists { path: TreePath::root() });
+        }
+        for part in [TREE, NEW, NOTES] {
+            remove_all(&base, part).map_err(io)?;
+            rustix::fs::mkdirat(&base, part, Mode::from(0o700)).map_err(io)?;
+        }
+        let id: Id = crypto::random_array();
+        let keys = Keys::new(class_key, &id);
+        let root_id = crypto::random_array();
+        let tree = open_part(&base, TREE).map_err(io)?;
+        let attributes = Attributes { mode: 0o755, ..Attributes::default() };
+        let binding = keys.binding(&id, b"");
+        write_directory_file(&tree, &keys, &root_id, attributes, binding).map_err(io)?;
+        write_head(&base, &keys, &id, &root_id).map_err(io)?;
+        drop(keys);
+        Self::open(folder, class_key, &id)
+    }
+
+    /// Opens the area in `folder`, which must be the one called `id`. Temporaries that a killed
+    /// process left are removed.
+    pub fn open(folder: &Path, class_key: &Secret<32>, id: &Id) -> Result<Self, VaultError> {
+        let io = |error: Errno| VaultError::system(&TreePath::root(), error);
+        let base = open_folder(folder).map_err(|_| VaultError::NoArea)?;
+        let head = read_small(&base, HEAD).map_err(|_| VaultError::NoArea)?;
+        let sealed = head.strip_prefix(&HEAD_MAGIC).ok_or(VaultError::NoArea)?;
+        let (found, sealed) = sealed.split_first_chunk::<32>().ok_or(VaultError::NoArea)?;
+        if found != id {
+            return Err(VaultError::Foreign);
+        }
+        let keys = Keys::new(class_key, id);
+        let root_id = keys.head.open(id, sealed).map_err(|_| VaultError::WrongKey)?;
+        let root_id: Id = root_id.try_into().map_err(|_| VaultError::NoArea)?;
+        remove_all(&base, NEW).map_err(io)?;
+        rustix::fs::mkdirat(&base, NEW, Mode::from(0o700)).map_err(io)?;
+        let part = |name| open_part(&base, name).map_err(io);
+        let (tree, new, notes) = (part(TREE)?, part(NEW)?, part(NOTES)?);
+        let root = checked_directory(tree, &keys, id, b"", TreePath::root())?;
+        if root.id != root_id {
+            return Err(VaultError::altered(&TreePath::root(), "the root directory"));
+        }
+        let notes = Directory { fd: notes, id: *id, path: TreePath::root() };
+        Ok(Self(Arc::new(Inner {
+            id: *id,
+            keys,
+            root: Arc::new(root),
+            notes,
+            new,
+            open: Mutex::default(),
+            counter: AtomicU64::new(0),
+        })))
+    }
+
+    /// The area's random name; it goes into the sealed metadata of the userdata partition.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        self.0.id
+    }
+
+    /// Makes a directory.
+    pub fn create_dir(&self, path: &TreePath, attributes: Attributes) -> Result<(), VaultError> {
+        self.make_directory(path, attributes)?;
+        self.sync()
+    }
+
+    /// Writes a file from `content`, new or in place of the one there. An old file stays until
+    /// the new one is whole.
+    pub fn write_file(
+        &self,
+        path: &TreePath,
+        attributes: Attributes,
+        mut content: impl Read,
+    ) -> Result<(), VaultError> {
+        let (directory, name) = self.place_of(path)?;
+        let mut node = NewNode::create(self, path, NodeKind::File)?;
+        node.write_stream(&mut content)?;
+        node.finish(attributes, &directory, &name)?;
+        self.sync()
+    }
+
+    /// Makes a symbolic link, new or in place of a file or link there.
+    pub fn symlink(
+        &self,
+        path: &TreePath,
+        target: &[u8],
+        attributes: Attributes,
+    ) -> Result<(), VaultError> {
+        self.make_symlink(path, target, attributes)?;
+        self.sync()
+    }
+
+    /// Gives the file or link at `target` the further name `path`.
+    pub fn hard_link(&self, target: &TreePath, path: &TreePath) -> Result<(), VaultError> {
+        self.make_hard_link(target, path)?;
+        self.sync()
+    }
+
+    /// Sets mode, time and owner.
+    pub fn set_attributes(
+        &self,
+        path: &TreePath,
+        attributes: Attributes,
+    ) -> Result<(), VaultError> {
+        self.change_attributes(path, attributes)?;
+        self.sync()
+    }
+
+    /// Removes a file, a link, or an empty directory.
+    pub fn remove(&self, path: &TreePath) -> Result<(), VaultError> {
+        let (directory, name) = self.place_of(path)?;
+        let system = |error| VaultError::system(path, error);
+        let disk = self.0.keys.disk_name(&directory.id, &name);
+        if self.metadata(path)?.kind == Kind::Directory {
+            if !self.list(path)?.is_empty() {
+                return Err(VaultError::NotEmpty { path: path.clone() });
+            }
+            let temporary = self.temporary_name();
+            self.forget_open(path);
+            rustix::fs::renameat(&directory.fd, &disk.name, &self.0.new, &temporary)
+                .map_err(system)?;
+            remove_all(&self.0.new, &temporary).map_err(system)?;
+        } else {
+            rustix::fs::unlinkat(&directory.fd, &disk.name, AtFlags::empty()).map_err(system)?;
+        }
+        if let Some((beside, _)) = disk.beside {
+            rustix::fs::unlinkat(&directory.fd, beside, AtFlags::empty()).map_err(system)?;
+        }
+        self.sync()
+    }
+
+    /// What is at `path`.
+    pub fn metadata(&self, path: &TreePath) -> Result<Metadata, VaultError> {
+        let Some((parent, name)) = path.split() else {
+            return directory_metadata(&self.0.root.fd, &self.0.keys, &self.0.id, b"", path);
+        };
+        let directory = self.directory(&parent)?;
+        self.metadata_in(&directory, name, path)
+    }
+
+    /// Names and what they are, sorted by name.
+    pub fn list(&self, path: &TreePath) -> Result<Vec<(Vec<u8>, Metadata)>, VaultError> {
+        let directory = self.directory(path)?;
+        let mut entries = Vec::new();
+        for name in self.names_in(&directory)? {
+            let metadata = self.metadata_in(&directory, &name, &path.join(&name)?)?;
+            entries.push((name, metadata));
+        }
+        Ok(entries)
+    }
+
+    /// Opens a file to read it.
+    pub fn read_file(&self, path: &TreePath) -> Result<FileReader, VaultError> {
+        let reader = self.open_content(path)?;
+        if reader.kind() == NodeKind::File {
+            Ok(reader)
+        } else {
+            Err(VaultError::NotAFile { path: path.clone() })
+        }
+    }
+
+    /// Where a symbolic link points, as it was written.
+    pub fn read_link(&self, path: &TreePath) -> Result<Vec<u8>, VaultError> {
+        let mut reader = self.open_content(path)?;
+        if reader.kind() != NodeKind::Symlink {
+            return Err(VaultError::NotAFile { path: path.clone() });
+        }
+        let mut target = Vec::new();
+        reader.read_range(0, usize::MAX, &mut target)?;
+        Ok(target)
+    }
+
+    /// Calls `visit` for everything below the root: sorted, directories before what they hold.
+    pub fn walk<E: From<VaultError>>(
+        &self,
+        visit: &mut dyn FnMut(&TreePath, &Metadata) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.walk_from(&TreePath::root(), visit)
+    }
+
+    fn walk_from<E: From<VaultError>>(
+        &self,
+        directory: &TreePath,
+        visit: &mut dyn FnMut(&TreePath, &Metadata) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (name, metadata) in self.list(directory)? {
+            let path = directory.join(&name).map_err(VaultError::from)?;
+            visit(&path, &metadata)?;
+            if metadata.kind == Kind::Directory {
+                self.walk_from(&path, visit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps `bytes` beside the tree under `name`, in place of what was there. Not synced: a
+    /// note is whole or the old one.
+    pub fn put_note(&self, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
+        let mut node = NewNode::create(self, &TreePath::root(), NodeKind::File)?;
+        node.write_stream(&mut &bytes[..])?;
+        node.finish(Attributes::default(), &self.0.notes, name.as_bytes())
+    }
+
+    /// The note called `name`.
+    pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, VaultError> {
+        let path = TreePath::root();
+        let disk = self.0.keys.disk_name(&self.0.notes.id, name.as_bytes());
+        let file = match rustix::fs::openat(&self.0.notes.fd, &disk.name, OPEN, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(VaultError::system(&path, error)),
+        };
+        let mut reader = FileReader::open(file, &self.0.keys, path.clone())?;
+        self.check_place(reader.binding(), &self.0.notes.id, name.as_bytes(), &path)?;
+        let mut bytes = Vec::new();
+        reader.read_range(0, usize::MAX, &mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// The names of all notes.
+    pub fn notes(&self) -> Result<Vec<String>, VaultError> {
+        let names = self.names_in(&self.0.notes)?;
+        Ok(names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect())
+    }
+
+    /// Removes a note; no error where there is none.
+    pub fn remove_note(&self, name: &str) -> Result<(), VaultError> {
+        let disk = self.0.keys.disk_name(&self.0.notes.id, name.as_bytes());
+        match rustix::fs::unlinkat(&self.0.notes.fd, &disk.name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(VaultError::system(&TreePath::root(), error)),
+        }
+    }
+
+    /// Makes everything written so far durable (`syncfs`).
+    pub fn sync(&self) -> Result<(), VaultError> {
+        rustix::fs::syncfs(&self.0.root.fd)
+            .map_err(|error| VaultError::system(&TreePath::root(), error))
+    }
+
+    /// Like [`Area::create_dir`], durable with the next sync.
+    pub(crate) fn make_directory(
+        &self,
+        path: &TreePath,
+        attributes: Attributes,
+    ) -> Result<(), VaultError> {
+        let (directory, name) = self.place_of(path)?;
+        let system = |error: Errno| VaultError::system(path, error);
+        let disk = self.0.keys.disk_name(&directory.id, &name);
+        if rustix::fs::statat(&directory.fd, &disk.name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            return Err(VaultError::Exists { path: path.clone() });
+        }
+        let temporary = self.temporary_name();
+        rustix::fs::mkdirat(&self.0.new, &temporary, Mode::from(0o700)).map_err(system)?;
+        let made = open_part(&self.0.new, &temporary).map_err(system)?;
+        let binding = self.0.keys.binding(&directory.id, &name);
+        write_directory_file(&made, &self.0.keys, &crypto::random_array(), attributes, binding)
+            .map_err(|error| self.write_error(path, HEADER_BYTES as u64, error))?;
+        self.write_beside(&directory, disk.beside, path)?;
+        let flags = RenameFlags::NOREPLACE;
+        rustix::fs::renameat_with(&self.0.new, &temporary, &directory.fd, &disk.name, flags)
+            .map_err(system)
+    }
+
+    pub(crate) fn make_symlink(
+        &self,
+        path: &TreePath,
+        target: &[u8],
+        attributes: Attributes,
+    ) -> Result<(), VaultError> {
+        let (directory, name) = self.place_of(path)?;
+        let mut node = NewNode::create(self, path, NodeKind::Symlink)?;
+        node.write_stream(&mut &target[..])?;
+        node.finish(attributes, &directory, &name)
+    }
+
+    pub(crate) fn make_hard_link(
+        &self,
+        target: &TreePath,
+        path: &TreePath,
+    ) -> Result<(), VaultError> {
+        let system = |error| VaultError::system(path, error);
+        let (from, from_name) = self.place_of(target)?;
+        let (to, to_name) = self.place_of(path)?;
+        if target == path {
+            return Ok(());
+        }
+        self.rewrite_header(target, |header| header.binding = None)?;
+        let from_name = self.0.keys.disk_name(&from.id, &from_name).name;
+        let disk = self.0.keys.disk_name(&to.id, &to_name);
+        self.write_beside(&to, disk.beside, path)?;
+        let new = self.temporary_name();
+        rustix::fs::linkat(&from.fd, from_name, &self.0.new, &new, AtFlags::empty())
+            .map_err(system)?;
+        let renamed = rustix::fs::renameat(&self.0.new, &new, &to.fd, &disk.name);
+        // Where both were one file already, the rename did nothing.
+        let _ = rustix::fs::unlinkat(&self.0.new, &new, AtFlags::empty());
+        renamed.map_err(system)
+    }
+
+    pub(crate) fn change_attributes(
+        &self,
+        path: &TreePath,
+        attributes: Attributes,
+    ) -> Result<(), VaultError> {
+        self.rewrite_header(path, |header| header.attributes = attributes)
+    }
+
+    /// The directory that `path` lies in, open, and the name in it.
+    pub(crate) fn place_of(
+        &self,
+        path: &TreePath,
+    ) -> Result<(Arc<Directory>, Vec<u8>), VaultError> {
+        let (parent, name) =
+            path.split().ok_or_else(|| VaultError::Exists { path: path.clone() })?;
+        Ok((self.directory(&parent)?, name.to_vec()))
+    }
+
+    /// Opens the directory at `path`, from the nearest one that is open.
+    pub(crate) fn directory(&self, path: &TreePath) -> Result<Arc<Directory>, VaultError> {
+        let mut missing = Vec::new();
+        let mut at = path.clone();
+        let mut directory = loop {
+            if let Some(open) = self.open_directories().get(&at) {
+                break Arc::clone(open);
+            }
+            let Some((parent, name)) = at.split() else { break Arc::clone(&self.0.root) };
+            missing.push(name.to_vec());
+            at = parent;
+        };
+        while let Some(name) = missing.pop() {
+            let path = directory.path.join(&name)?;
+            let disk = self.0.keys.disk_name(&directory.id, &name).name;
+            let fd = rustix::fs::openat(&directory.fd, &disk, OPEN_DIRECTORY, Mode::empty())
+                .map_err(|error| VaultError::system(&path, error))?;
+            let opened =
+                Arc::new(checked_directory(fd, &self.0.keys, &directory.id, &name, path.clone())?);
+            let mut open = self.open_directories();
+            if open.len() >= OPEN_DIRECTORIES {
+                open.clear();
+            }
+            open.insert(path, Arc::clone(&opened));
+            drop(open);
+            directory = opened;
+        }
+        Ok(directory)
+    }
+
+    pub(crate) fn temporary_name(&self) -> String {
+        self.0.counter.fetch_add(1, Ordering::Relaxed).to_string()
+    }
+
+    /// Writes the file that holds a name too long for the disk.
+    pub(crate) fn write_beside(
+        &self,
+        directory: &Directory,
+        beside: Option<(String, Vec<u8>)>,
+        path: &TreePath,
+    ) -> Result<(), VaultError> {
+        let Some((name, sealed)) = beside else { return Ok(()) };
+        let temporary = self.temporary_name();
+        write_new(&self.0.new, &temporary, &sealed)
+            .and_then(|()| rustix::fs::renameat(&self.0.new, &temporary, &directory.fd, name))
+            .map_err(|error| self.write_error(path, sealed.len() as u64, error))
+    }
+
+    /// What the system said to a write of `needed_bytes`.
+    pub(crate) fn write_error(
+        &self,
+        path: &TreePath,
+        needed_bytes: u64,
+        error: Errno,
+    ) -> VaultError {
+        if !matches!(error, Errno::NOSPC | Errno::DQUOT) {
+            return VaultError::system(path, error);
+        }
+        let free = rustix::fs::fstatvfs(&self.0.new).map(|fs| fs.f_bavail * fs.f_frsize);
+        VaultError::NoSpace { path: path.clone(), needed_bytes, free_bytes: free.unwrap_or(0) }
+    }
+
+    fn open_content(&self, path: &TreePath) -> Result<FileReader, VaultError> {
+        let (directory, name) =
+            self.place_of(path).map_err(|error| not_a_file_at_root(error, path))?;
+        let disk = self.0.keys.disk_name(&directory.id, &name).name;
+        let file = rustix::fs::openat(&directory.fd, &disk, OPEN, Mode::empty())
+            .map(File::from)
+            .map_err(|error| VaultError::system(path, error))?;
+        let reader = FileReader::open(file, &self.0.keys, path.clone())?;
+        self.check_place(reader.binding(), &directory.id, &name, path)?;
+        Ok(reader)
+    }
+
+    fn check_place(
+        &self,
+        binding: Option<[u8; 32]>,
+        directory: &Id,
+        name: &[u8],
+        path: &TreePath,
+    ) -> Result<(), VaultError> {
+        check_binding(&self.0.keys, binding, directory, name, path)
+    }
+
+    fn metadata_in(
+        &self,
+        directory: &Directory,
+        name: &[u8],
+        path: &TreePath,
+    ) -> Result<Metadata, VaultError> {
+        let disk = self.0.keys.disk_name(&directory.id, name).name;
+        let system = |error| VaultError::system(path, error);
+        let fd = rustix::fs::openat(&directory.fd, &disk, OPEN, Mode::empty()).map_err(system)?;
+        let stat = rustix::fs::fstat(&fd).map_err(system)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return directory_metadata(&fd, &self.0.keys, &directory.id, name, path);
+        }
+        let opened = read_header(&File::from(fd), &self.0.keys, path)?;
+        self.check_place(opened.header.binding, &directory.id, name, path)?;
+        Ok(Metadata {
+            kind: match opened.header.kind {
+                NodeKind::File => Kind::File { size: opened.header.size },
+                NodeKind::Symlink => Kind::Symlink,
+                NodeKind::Directory => return Err(VaultError::altered(path, "the kind")),
+            },
+            attributes: opened.header.attributes,
+            links: stat.st_nlink as u64,
+            inode: stat.st_ino,
+            version: opened.version,
+        })
+    }
+
+    fn names_in(&self, directory: &Directory) -> Result<Vec<Vec<u8>>, VaultError> {
+        let system = |error| VaultError::system(&directory.path, error);
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&directory.fd).map_err(system)? {
+            let entry = entry.map_err(system)?;
+            let disk = entry.file_name().to_bytes();
+            if is_own(disk) {
+                continue;
+            }
+            let read = |name: &str| read_small(&directory.fd, name).ok();
+            let name = std::str::from_utf8(disk)
+                .ok()
+                .and_then(|disk| self.0.keys.plain_name(&directory.id, disk, read));
+            names.push(name.ok_or_else(|| VaultError::altered(&directory.path, "a name in it"))?);
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn rewrite_header(
+        &self,
+        path: &TreePath,
+        change: impl FnOnce(&mut Header),
+    ) -> Result<(), VaultError> {
+        let flags = OPEN.difference(OFlags::RDONLY) | OFlags::RDWR;
+        let opened = match path.split() {
+            None => rustix::fs::openat(&self.0.root.fd, DIRECTORY_FILE, flags, Mode::empty()),
+            Some((parent, name)) => {
+                let directory = self.directory(&parent)?;
+                let disk = self.0.keys.disk_name(&directory.id, name).name;
+                match rustix::fs::openat(&directory.fd, &disk, flags, Mode::empty()) {
+                    Err(Errno::ISDIR) => {
+                        let fd = &self.directory(path)?.fd;
+                        rustix::fs::openat(fd, DIRECTORY_FILE, flags, Mode::empty())
+                    }
+                    opened => opened,
+                }
+            }
+        };
+        let file = File::from(opened.map_err(|error| VaultError::system(path, error))?);
+        let Opened { version, key, mut header } = read_header(&file, &self.0.keys, path)?;
+        if header.kind != NodeKind::Directory
+            && let Some((parent, name)) = path.split()
+        {
+            self.check_place(header.binding, &self.directory(&parent)?.id, name, path)?;
+        }
+        let before = header.clone();
+        change(&mut header);
+        if header.kind == NodeKind::Directory && header.binding.is_none() {
+            return Err(VaultError::NotAFile { path: path.clone() });
+        }
+        if header == before {
+            return Ok(());
+        }
+        // Fewer bytes than a disk sector, inside one: written whole or not at all.
+        file.write_all_at(&header::seal(&version, &key, &header), 0)
+            .map_err(|source| VaultError::Io { path: path.clone(), source })
+    }
+
+    fn forget_open(&self, path: &TreePath) {
+        self.open_directories().remove(path);
+    }
+
+    fn open_directories(&self) -> MutexGuard<'_, HashMap<TreePath, Arc<Directory>>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn not_a_file_at_root(error: VaultError, path: &TreePath) -> VaultError {
+    if path.is_root() { VaultError::NotAFile { path: path.clone() } } else { error }
+}
+
+fn open_folder(folder: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, folder, flags, Mode::empty())
+}
+
+fn open_part(base: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(base, name, OPEN_DIRECTORY, Mode::empty())
+}
+
+fn checked_directory(
+    fd: OwnedFd,
+    keys: &Keys,
+    parent: &Id,
+    name: &[u8],
+    path: TreePath,
+) -> Result<Directory, VaultError> {
+    let metadata = directory_metadata(&fd, keys, parent, name, &path)?;
+    Ok(Directory { fd, id: metadata.version, path })
+}
+
+fn directory_metadata(
+    fd: &OwnedFd,
+    keys: &Keys,
+    parent: &Id,
+    name: &[u8],
+    path: &TreePath,
+) -> Result<Metadata, VaultError> {
+    let file = rustix::fs::openat(fd, DIRECTORY_FILE, OPEN, Mode::empty())
+        .map_err(|_| VaultError::altered(path, "the directory"))?;
+    let opened = read_header(&File::from(file), keys, path)?;
+    if opened.header.kind != NodeKind::Directory || opened.header.binding.is_none() {
+        return Err(VaultError::altered(path, "the directory"));
+    }
+    check_binding(keys, opened.header.binding, parent, name, path)?;
+    let stat = rustix::fs::fstat(fd).map_err(|error| VaultError::system(path, error))?;
+    Ok(Metadata {
+        kind: Kind::Directory,
+        attributes: opened.header.attributes,
+        links: 1,
+        inode: stat.st_ino,
+        version: opened.version,
+    })
+}
+
+fn check_binding(
+    keys: &Keys,
+    binding: Option<[u8; 32]>,
+    directory: &Id,
+    name: &[u8],
+    path: &TreePath,
+) -> Result<(), VaultError> {
+    match binding {
+        Some(binding) if binding != keys.binding(directory, name) => {
+            Err(VaultError::altered(path, "the name or the place"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_header(file: &File, keys: &Keys, path: &TreePath) -> Result<Opened, VaultError> {
+    let mut bytes = [0; HEADER_BYTES];
+    file.read_exact_at(&mut bytes, 0).map_err(|_| VaultError::altered(path, "the header"))?;
+    header::open(keys, &bytes).ok_or_else(|| VaultError::altered(path, "the header"))
+}
+
+fn write_directory_file(
+    directory: &OwnedFd,
+    keys: &Keys,
+    id: &Id,
+    attributes: Attributes,
+    binding: [u8; 32],
+) -> rustix::io::Result<()> {
+    let header = Header {
+        kind: NodeKind::Directory,
+        attributes,
+        size: 0,
+        hole_map_bytes: 0,
+        binding: Some(binding),
+    };
+    write_new(directory, DIRECTORY_FILE, &header::seal(id, &keys.file(id), &header))
+}
+
+fn write_head(base: &OwnedFd, keys: &Keys, id: &Id, root_id: &Id) -> rustix::io::Result<()> {
+    let head = [&HEAD_MAGIC[..], id, &keys.head.seal(id, root_id)].concat();
+    let temporary = "new/area";
+    write_new(base, temporary, &head)?;
+    rustix::fs::syncfs(base)?;
+    rustix::fs::renameat(base, temporary, base, HEAD)?;
+    rustix::fs::syncfs(base)
+}
+
+fn write_new(directory: &OwnedFd, name: &str, bytes: &[u8]) -> rustix::io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(directory, name, flags, Mode::from(0o600))?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&fd, rest)?;
+        rest = &rest[written..];
+    }
+    Ok(())
+}
+
+/// Reads a file of at most a few kilobytes.
+fn read_small(directory: &OwnedFd, name: &str) -> std::io::Result<Vec<u8>> {
+    let file = File::from(rustix::fs::openat(directory, name, OPEN, Mode::empty())?);
+    let mut bytes = Vec::new();
+    file.take(content::BLOCK_BYTES as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Removes `name` and everything in it; no error where there is nothing.
+pub(crate) fn remove_all(directory: impl AsFd, name: &str) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(error),
+    }
+    let fd = rustix::fs::openat(&directory, name, OPEN_DIRECTORY, Mode::empty())?;
+    for entry in Dir::read_from(&fd)? {
+        let entry = entry?;
+        let child = entry.file_name();
+        if let Ok(child) = child.to_str()
+            && !matches!(child, "." | "..")
+        {
+            remove_all(&fd, child)?;
+        }
+    }
+    rustix::fs::unlinkat(&directory, name, AtFlags::REMOVEDIR)
+}
