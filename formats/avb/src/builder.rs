@@ -125,14 +125,14 @@ impl VbmetaBuilder {
 
     /// The oldest libavb that understands the image, as avbtool chooses it.
     fn required_version(&self) -> Version {
-        let without_slots = |descriptor: &Descriptor| match descriptor {
+        let needs = |descriptor: &Descriptor| match descriptor {
             Descriptor::ChainPartition(d) if d.flags & DO_NOT_USE_AB != 0 => 3,
-            Descriptor::Hash(d) if d.flags & DO_NOT_USE_AB != 0 => 1,
-            Descriptor::Hashtree(d) if d.flags != 0 => 1,
+            Descriptor::Hash(d) if d.flags != 0 || d.digest.is_empty() => 1,
+            Descriptor::Hashtree(d) if d.flags != 0 || d.root_digest.is_empty() => 1,
             _ => 0,
         };
         let location = if self.rollback_index_location > 0 { 2 } else { 0 };
-        let minor = self.descriptors.iter().map(without_slots).fold(location, u32::max);
+        let minor = self.descriptors.iter().map(needs).fold(location, u32::max);
         Version { major: 1, minor }
     }
 

@@ -101,14 +101,13 @@ pub fn verify_boot(ops: &impl Ops, policy: &BootPolicy<'_>) -> Result<VerifiedSl
     let flags =
         SlotVerifyFlags { allow_verification_error: unlocked, ..SlotVerifyFlags::default() };
     let mode = policy.hashtree_error_mode;
-    let SlotOutcome { result, reason, data } =
+    let SlotOutcome { result, refusal, data } =
         slot_verify(ops, policy.partitions, policy.suffix, flags, mode);
-    let reason = reason.unwrap_or_default();
-    let data = data.ok_or_else(|| refusal_of(result, reason.clone()))?;
-    let mut strict = Strict::default();
-    if result != SlotVerifyResult::Ok {
-        strict.refusals.push(refusal_of(result, reason));
-    }
+    let refusal = refusal.map(|refusal| with_result(refusal, result));
+    let Some(data) = data else {
+        return Err(refusal.unwrap_or_else(|| Refusal::new(RefusalCode::Io, result.name())));
+    };
+    let mut strict = Strict { refusals: refusal.into_iter().collect(), ..Strict::default() };
     strict.check(ops, policy, &data);
     if let (false, Some(refusal)) = (unlocked, strict.refusals.first()) {
         return Err(refusal.clone());
@@ -131,20 +130,8 @@ pub fn verify_boot(ops: &impl Ops, policy: &BootPolicy<'_>) -> Result<VerifiedSl
     })
 }
 
-fn refusal_of(result: SlotVerifyResult, reason: String) -> Refusal {
-    let code = match result {
-        SlotVerifyResult::Ok | SlotVerifyResult::ErrorOom | SlotVerifyResult::ErrorIo => {
-            RefusalCode::Io
-        }
-        SlotVerifyResult::ErrorVerification => RefusalCode::SignatureInvalid,
-        SlotVerifyResult::ErrorRollbackIndex => RefusalCode::Rollback,
-        SlotVerifyResult::ErrorPublicKeyRejected => RefusalCode::KeyRejected,
-        SlotVerifyResult::ErrorInvalidMetadata | SlotVerifyResult::ErrorUnsupportedVersion => {
-            RefusalCode::VbmetaMalformed
-        }
-        SlotVerifyResult::ErrorInvalidArgument => RefusalCode::InvalidArgument,
-    };
-    Refusal::new(code, format!("{reason} ({result})"))
+fn with_result(refusal: Refusal, result: SlotVerifyResult) -> Refusal {
+    Refusal { reason: format!("{} ({result})", refusal.reason), ..refusal }
 }
 
 fn io(place: &str, error: IoError) -> Refusal {

@@ -12,7 +12,7 @@
 use crate::{
     Algorithm, ChainPartitionDescriptor, DecodeError, Descriptor, FOOTER_BYTES, Footer, Hash,
     HashDescriptor, Header, IoError, KernelCmdlineDescriptor, Ops, PARTITION_NAME_MAX_BYTES,
-    ROLLBACK_LOCATIONS, VBMETA_MAX_BYTES, VbmetaFlags, VbmetaVerdict,
+    ROLLBACK_LOCATIONS, Refusal, RefusalCode, VBMETA_MAX_BYTES, VbmetaFlags, VbmetaVerdict,
     cmdline::{self, Substitution},
     decode::{HashtreeFields, RawDescriptor},
     descriptor::DO_NOT_USE_AB,
@@ -57,6 +57,20 @@ impl SlotVerifyResult {
             Self::ErrorInvalidMetadata => "ERROR_INVALID_METADATA",
             Self::ErrorUnsupportedVersion => "ERROR_UNSUPPORTED_VERSION",
             Self::ErrorInvalidArgument => "ERROR_INVALID_ARGUMENT",
+        }
+    }
+
+    /// The refusal that it stands for, unless something more exact is known.
+    const fn code(self) -> RefusalCode {
+        match self {
+            Self::Ok | Self::ErrorOom | Self::ErrorIo => RefusalCode::Io,
+            Self::ErrorVerification => RefusalCode::SignatureInvalid,
+            Self::ErrorRollbackIndex => RefusalCode::Rollback,
+            Self::ErrorPublicKeyRejected => RefusalCode::KeyRejected,
+            Self::ErrorInvalidMetadata | Self::ErrorUnsupportedVersion => {
+                RefusalCode::VbmetaMalformed
+            }
+            Self::ErrorInvalidArgument => RefusalCode::InvalidArgument,
         }
     }
 
@@ -200,8 +214,8 @@ impl SlotData {
 pub struct SlotOutcome {
     /// libavb's result.
     pub result: SlotVerifyResult,
-    /// What went wrong, for people. None where the result is OK.
-    pub reason: Option<String>,
+    /// What went wrong last. None where the result is OK.
+    pub refusal: Option<Refusal>,
     /// Present where the result is OK, or where errors are allowed and it is one of them.
     pub data: Option<SlotData>,
 }
@@ -225,7 +239,7 @@ pub fn slot_verify(
         toplevel_key: None,
         substitutions: Vec::new(),
         cmdline: None,
-        reason: None,
+        refusal: None,
         data: SlotData {
             suffix: suffix.to_owned(),
             vbmeta_images: Vec::new(),
@@ -236,8 +250,8 @@ pub fn slot_verify(
         },
     };
     match session.run(hashtree_error_mode) {
-        Ok(result) => SlotOutcome { result, reason: session.reason, data: Some(session.data) },
-        Err(Stop(result)) => SlotOutcome { result, reason: session.reason, data: None },
+        Ok(result) => SlotOutcome { result, refusal: session.refusal, data: Some(session.data) },
+        Err(Stop(result)) => SlotOutcome { result, refusal: session.refusal, data: None },
     }
 }
 
@@ -268,7 +282,7 @@ pub(crate) struct Session<'a, O> {
     pub(crate) toplevel_key: Option<Vec<u8>>,
     pub(crate) substitutions: Vec<Substitution>,
     pub(crate) cmdline: Option<String>,
-    reason: Option<String>,
+    refusal: Option<Refusal>,
     pub(crate) data: SlotData,
 }
 
@@ -318,7 +332,7 @@ impl<O: Ops> Session<'_, O> {
     }
 
     pub(crate) fn stop(&mut self, result: SlotVerifyResult, reason: impl Into<String>) -> Stop {
-        self.reason = Some(reason.into());
+        self.refusal = Some(Refusal::new(result.code(), reason));
         Stop(result)
     }
 
@@ -776,7 +790,8 @@ impl<O: Ops> Session<'_, O> {
             return Ok(());
         }
         let reason = format!("{name}: the image is not the one that was signed");
-        Err(self.stop(SlotVerifyResult::ErrorVerification, reason))
+        self.refusal = Some(Refusal::new(RefusalCode::DigestMismatch, reason));
+        Err(Stop(SlotVerifyResult::ErrorVerification))
     }
 
     /// Loads all requested partitions whole, because verification is disabled.
