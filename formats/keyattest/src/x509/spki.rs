@@ -45,10 +45,10 @@ impl Spki {
     /// A key identifier: 160 bits of SHA-256 over the key (RFC 7093, 2, method 1).
     #[must_use]
     pub fn key_identifier(&self) -> [u8; 20] {
-        let digest = match asn1::only(&self.0, "subjectPublicKeyInfo").and_then(split) {
-            Ok((_, key)) => crypto::digest::sha256(key),
-            Err(_) => unreachable!("the structure was looked at on the way in"),
-        };
+        let (_, key) = asn1::only(&self.0, "subjectPublicKeyInfo")
+            .and_then(split)
+            .expect("the structure was looked at on the way in");
+        let digest = crypto::digest::sha256(key);
         std::array::from_fn(|index| digest[index])
     }
 

@@ -1,0 +1,114 @@
+//! KeyMint as it really runs: its own process, locked in, with a trusted OS at the other end.
+
+use board::channel;
+use crypto::sign::{Curve, Hash, ecdsa_verify, es256_verify};
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use serde_bytes::ByteBuf;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command as Process};
+use tee_api::keymint::{Command, KeyMint, Reply};
+use tee_api::ta::{CHANNEL_FD, FromTa, Login, SyscallReply, ToTa};
+use tee_sdk::testing::FakeOs;
+use tee_sdk::{Protocol, TeeError, TrustedOs};
+
+/// The process and the system's end of its channel.
+struct Ta {
+    process: Child,
+    channel: Option<OwnedFd>,
+    os: FakeOs,
+}
+
+impl Ta {
+    fn start() -> Self {
+        let pair =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+        let (ours, theirs) = pair.unwrap();
+        let mut process = Process::new(env!("CARGO_BIN_EXE_ta-keymint"));
+        let number = theirs.as_raw_fd();
+        // SAFETY: `dup2` and `fcntl` are all that happens between fork and exec; both are
+        // async-signal-safe and touch no memory.
+        unsafe {
+            process.pre_exec(move || {
+                let done = if number == CHANNEL_FD {
+                    libc::fcntl(number, libc::F_SETFD, 0)
+                } else {
+                    libc::dup2(number, CHANNEL_FD)
+                };
+                if done < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+            });
+        }
+        let process = process.spawn().unwrap();
+        Self { process, channel: Some(ours), os: FakeOs::new() }
+    }
+
+    /// Sends a request and serves system calls until its answer comes.
+    fn request(&mut self, request: &ToTa) -> Result<ByteBuf, TeeError> {
+        let channel = self.channel.as_ref().unwrap();
+        channel::send(channel, request).unwrap();
+        loop {
+            match channel::receive(channel).unwrap() {
+                FromTa::Done(result) => return result,
+                FromTa::Syscall(syscall) => {
+                    let reply = self.os.call(KeyMint::TA, syscall);
+                    let reply = reply.unwrap_or_else(SyscallReply::Refused);
+                    channel::send(channel, &ToTa::Answer(reply)).unwrap();
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, command: &Command) -> Result<Reply, TeeError> {
+        let command = ByteBuf::from(channel::encode(command).unwrap());
+        let reply = self.request(&ToTa::Invoke { session: 1, command })?;
+        Ok(channel::decode(&reply).unwrap())
+    }
+}
+
+impl Drop for Ta {
+    fn drop(&mut self) {
+        self.channel = None;
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn makes_keys_and_signs_behind_its_locks_and_ends_with_its_channel() {
+    let mut ta = Ta::start();
+    ta.request(&ToTa::Open { session: 1, login: Login { uid: 0 } }).unwrap();
+    let Ok(Reply::Key { blob, public_key, .. }) =
+        ta.call(&Command::GenerateKey { challenge: None })
+    else {
+        panic!("no key");
+    };
+    let mut sign = |fixed| {
+        let message = ByteBuf::from(*b"message");
+        match ta.call(&Command::Sign { blob: blob.clone(), message, fixed }) {
+            Ok(Reply::Signature(signature)) => signature,
+            other => panic!("no signature: {other:?}"),
+        }
+    };
+    let der = sign(false);
+    ecdsa_verify(Curve::P256, Hash::Sha256, &public_key, b"message", &der).unwrap();
+    es256_verify(&public_key, b"message", &sign(true)).unwrap();
+
+    let refused = ta.call(&Command::GenerateKey { challenge: Some(ByteBuf::from(*b"x")) });
+    assert!(matches!(refused, Err(TeeError::BadState(_))), "{refused:?}");
+
+    ta.channel = None;
+    assert!(ta.process.wait().unwrap().success());
+}
+
+#[test]
+fn can_not_be_watched() {
+    let mut ta = Ta::start();
+    ta.request(&ToTa::Open { session: 1, login: Login { uid: 0 } }).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", ta.process.id())).unwrap();
+    let line = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_whitespace().nth(1)).unwrap_or_default().to_owned()
+    };
+    assert_eq!(line("NoNewPrivs:"), "1");
+    assert_eq!(line("Seccomp:"), "2", "a filter is in force");
+}
