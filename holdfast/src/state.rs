@@ -148,7 +148,7 @@ impl State {
 }
 
 /// `$XDG_DATA_HOME/holdfast`, else `~/.local/share/holdfast`.
-fn default_root() -> Result<PathBuf> {
+pub(crate) fn default_root() -> Result<PathBuf> {
     let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(|| {
         std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"))
     });

@@ -1,0 +1,56 @@
+//! Writes the seeds of every target: `cargo run --bin seeds -- FOLDER`.
+
+use bootimg::boot::BootImage;
+use std::fs;
+use std::path::Path;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = std::env::args().nth(1).ok_or("usage: seeds FOLDER")?;
+    let put = |target: &str, name: &str, bytes: &[u8]| -> std::io::Result<()> {
+        let folder = Path::new(&folder).join(target);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(name), bytes)
+    };
+    let vbmeta = avb::VbmetaBuilder {
+        descriptors: vec![
+            avb::Descriptor::Hash(avb::HashDescriptor::of("boot", b"image", avb::Hash::Sha256, b"salt")),
+            avb::Descriptor::Property(avb::PropertyDescriptor::text("key", "value")),
+        ],
+        ..Default::default()
+    };
+    put("avb", "unsigned", &vbmeta.unsigned()?)?;
+
+    let mut archive = bootimg::cpio::Writer::new();
+    archive.directory("etc", 0o755)?;
+    archive.file("etc/file", 0o644, b"content")?;
+    archive.symlink("etc/link", "file")?;
+    put("bootimg", "cpio", &archive.finish())?;
+    let misc = bootimg::misc::SlotMetadata::first_boot();
+    put("bootimg", "misc", &misc.encode())?;
+    let _ = BootImage::parse(&[]);
+
+    let mut requests = rpmb::host::program_key(&[7; 32]);
+    requests.extend(rpmb::host::read_counter(&[1; 16]));
+    requests.extend(rpmb::host::write(&[7; 32], 0, 3, &[[5; 256]]));
+    put("rpmb", "write", &requests)?;
+
+    let tree = Path::new(&folder).join("tree");
+    fs::create_dir_all(&tree)?;
+    fs::write(tree.join("file"), "content")?;
+    let mut tar = Vec::new();
+    treetar::pack_folder(&tree, &mut tar)?;
+    fs::remove_dir_all(&tree)?;
+    put("treetar", "folder", &tar)?;
+
+    put("snapshot", "manifest", &snapshot::manifest::Manifest::default().encode())?;
+    let key = snapshot::block::DataKey::new(&[3; 32], "account");
+    let namer = snapshot::block::IdKey::new(&[4; 32]);
+    let mut pack = snapshot::pack::PackWriter::new("vault:v1:key")?;
+    pack.push(&key, &namer.name(b"block"), b"block");
+    put("snapshot", "pack", &pack.finish().bytes)?;
+
+    let open = tee_api::ree::Request::Open { ta: tee_api::TaId([1; 16]) };
+    put("tee", "open", &board::channel::encode(&open)?)?;
+    put("jws", "token", b"eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.e30.AAAA")?;
+    Ok(())
+}
