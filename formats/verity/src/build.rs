@@ -17,7 +17,9 @@ impl<'p> TreeBuilder<'p> {
     /// A builder for the tree over `data_bytes`.
     pub fn new(params: &'p Params, data_bytes: u64) -> Result<Self, Error> {
         let geometry = Geometry::new(params, data_bytes)?;
-        let tree = vec![0; geometry.tree_bytes()];
+        let mut tree = Vec::new();
+        tree.try_reserve_exact(geometry.tree_bytes()).map_err(|_| Error::TooLarge(data_bytes))?;
+        tree.resize(geometry.tree_bytes(), 0);
         let single = vec![0; params.algorithm().digest_bytes()];
         Ok(Self { params, geometry, tree, single })
     }

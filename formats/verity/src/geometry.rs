@@ -70,6 +70,15 @@ impl Geometry {
         &self.levels
     }
 
+    /// Where a range of data blocks is in the data, in bytes. The last block may be short.
+    #[must_use]
+    pub fn byte_range(&self, params: &Params, blocks: Range<u64>) -> Range<u64> {
+        let at = |block: u64| {
+            block.saturating_mul(params.data_block_bytes() as u64).min(self.data_bytes)
+        };
+        at(blocks.start)..at(blocks.end)
+    }
+
     /// Splits the data blocks into at most `parts` ranges of about the same size.
     pub fn split(&self, parts: usize) -> impl Iterator<Item = Range<u64>> + use<> {
         let blocks = self.data_blocks;

@@ -12,10 +12,23 @@
 //! use verity::{HashAlgorithm, Params, Tree};
 //!
 //! let params = Params::new(HashAlgorithm::Sha256, b"salt")?;
-//! let data = vec![7; 3 * 4096];
+//! let data = vec![7; 100 * 4096];
 //! let (tree, root) = verity::build(&params, &data)?;
+//!
 //! let tree = Tree::open(&params, data.len() as u64, &tree, &root)?;
-//! tree.verify_blocks(0, &data)?;
+//! std::thread::scope(|scope| {
+//!     let workers: Vec<_> = tree
+//!         .geometry()
+//!         .split(4)
+//!         .map(|blocks| {
+//!             let bytes = tree.geometry().byte_range(&params, blocks.clone());
+//!             let part = &data[bytes.start as usize..bytes.end as usize];
+//!             let tree = &tree;
+//!             scope.spawn(move || tree.verify_blocks(blocks.start, part))
+//!         })
+//!         .collect();
+//!     workers.into_iter().try_for_each(|worker| worker.join().expect("no panic"))
+//! })?;
 //! # Ok::<(), verity::Error>(())
 //! ```
 //!

@@ -1,0 +1,127 @@
+//! Trees of others: `veritysetup` (Debian: cryptsetup-bin) and avbtool.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use verity::{HashAlgorithm, Params, RootDigest, Tree, build};
+
+#[test]
+fn builds_the_trees_that_veritysetup_builds() {
+    let Some(veritysetup) = program("veritysetup", "cryptsetup-bin") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for (blocks, algorithm, salt, data_block, hash_block) in [
+        (1, "sha256", "aabbccdd", 4096, 4096),
+        (2, "sha256", "-", 4096, 4096),
+        (128, "sha256", "00", 4096, 4096),
+        (129, "sha256", "aabbccdd", 4096, 4096),
+        (20_000, "sha256", "0123456789abcdef", 4096, 4096),
+        (300, "sha512", "aabbccdd", 4096, 4096),
+        (300, "sha256", "aabbccdd", 1024, 4096),
+        (300, "sha256", "aabbccdd", 4096, 1024),
+        (300, "sha512", "aabbccdd", 512, 512),
+    ] {
+        let data: Vec<u8> = (0..blocks * data_block).map(|at| (at * 7 + at / 999) as u8).collect();
+        let (data_path, tree_path) = (folder.path().join("data"), folder.path().join("tree"));
+        std::fs::write(&data_path, &data).unwrap();
+        std::fs::write(&tree_path, b"").unwrap();
+        let output = Command::new(&veritysetup)
+            .arg("format")
+            .args([&data_path, &tree_path])
+            .args(["--no-superblock", "--hash", algorithm, "--salt", salt])
+            .arg(format!("--data-block-size={data_block}"))
+            .arg(format!("--hash-block-size={hash_block}"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let their_root = text.lines().find_map(|line| line.strip_prefix("Root hash:")).unwrap();
+        let their_tree = std::fs::read(&tree_path).unwrap();
+
+        let salt = if salt == "-" { vec![] } else { unhex(salt) };
+        let algorithm = HashAlgorithm::from_name(algorithm).unwrap();
+        let (data_block, hash_block) = (data_block as u32, hash_block as u32);
+        let params = Params::with_block_sizes(algorithm, &salt, data_block, hash_block).unwrap();
+        let (tree, root) = build(&params, &data).unwrap();
+        assert_eq!(root.as_bytes(), unhex(their_root.trim()), "{blocks} blocks");
+        assert_eq!(tree, their_tree, "{blocks} blocks");
+    }
+}
+
+#[test]
+fn veritysetup_verifies_our_trees_and_finds_damage() {
+    let Some(veritysetup) = program("veritysetup", "cryptsetup-bin") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (data_path, tree_path) = (folder.path().join("data"), folder.path().join("tree"));
+    let mut data: Vec<u8> = (0..1_000_000_u32.next_multiple_of(4096)).map(|at| at as u8).collect();
+    let params = Params::new(HashAlgorithm::Sha256, &[0xab; 32]).unwrap();
+    let (tree, root) = build(&params, &data).unwrap();
+    std::fs::write(&tree_path, &tree).unwrap();
+    let root: String = root.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let accepts = |data: &[u8]| {
+        std::fs::write(&data_path, data).unwrap();
+        let output = Command::new(&veritysetup)
+            .arg("verify")
+            .args([&data_path, &tree_path])
+            .arg(&root)
+            .args(["--no-superblock", "--hash", "sha256", "--salt", &"ab".repeat(32)])
+            .output();
+        output.unwrap().status.success()
+    };
+    assert!(accepts(&data));
+    data[500_000] ^= 1;
+    assert!(!accepts(&data));
+}
+
+#[test]
+fn s2_2_verifies_a_system_image_of_avbtool() {
+    let Some(base) = test_data("boot-ota/slot-verify/base") else { return };
+    let partition = std::fs::read(base.join("system.img")).unwrap();
+    let footer = avb::Footer::decode_strict(partition.last_chunk().unwrap()).unwrap();
+    let vbmeta = &partition[footer.vbmeta_offset as usize..][..footer.vbmeta_size as usize];
+    let descriptors = avb::VbmetaImage::parse(vbmeta).unwrap().descriptors().unwrap();
+    let [avb::Descriptor::Hashtree(tree), ..] = &descriptors[..] else {
+        panic!("the tree's descriptor comes first")
+    };
+    let algorithm = tree.hash_algorithm.as_bytes();
+    let algorithm = HashAlgorithm::from_name(std::str::from_utf8(algorithm).unwrap()).unwrap();
+    let params = Params::new(algorithm, &tree.salt).unwrap();
+    let root = RootDigest::new(algorithm, &tree.root_digest).unwrap();
+    let data = &partition[..tree.image_size as usize];
+    let bytes = &partition[tree.tree_offset as usize..][..tree.tree_size as usize];
+    let opened = Tree::open(&params, tree.image_size, bytes, &root).unwrap();
+    opened.verify_blocks(0, data).unwrap();
+    let (built, built_root) = build(&params, data).unwrap();
+    assert_eq!((&built[..], built_root), (bytes, root));
+}
+
+/// A peer program; says so in one line where it is absent.
+fn program(name: &str, package: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{name} is absent: install {package}");
+        eprintln!("skipped: {name} is absent (Debian package {package})");
+    }
+    found
+}
+
+fn test_data(folder: &str) -> Option<PathBuf> {
+    let data = std::env::var_os("HOLDFAST_TEST_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        PathBuf::from,
+    );
+    let path = data.join(folder);
+    if path.is_dir() {
+        return Some(path);
+    }
+    assert!(std::env::var_os("CI").is_none(), "no test data at {}", path.display());
+    eprintln!("skipped: no test data at {} (set HOLDFAST_TEST_DATA)", path.display());
+    None
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks_exact(2);
+    digits.map(|d| u8::from_str_radix(std::str::from_utf8(d).unwrap(), 16).unwrap()).collect()
+}
