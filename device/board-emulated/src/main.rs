@@ -1,3 +1,130 @@
-//! The emulated board: boot ROM, fuses, HUK, RPMB, trusted screen, radio.
+//! `holdfast-board`: the emulated board in the foreground.
 
-fn main() {}
+use anyhow::{Context, Result, bail};
+use board::modem::ModemArgs;
+use board_emulated::control::{self, Controls};
+use board_emulated::device::{self, Button, Parts, Places, Power};
+use board_emulated::fuses::make_private_folder;
+use board_emulated::phone_screen;
+use board_emulated::radio::{Radio, parse_route};
+use board_emulated::screen::Screen;
+use board_emulated::sockets::listen_at;
+use board_emulated::status::Board;
+use board_emulated::trusted_screen;
+use clap::Parser;
+use effects::{SystemClock, SystemEntropy};
+use rustix::fs::{FlockOperation, flock};
+use rustix::net::SocketType;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+
+const CONTROL_SOCKET: &str = "board.sock";
+
+/// The emulated board of one device. Powers it on at once, and off when it is told to end.
+#[derive(Parser)]
+#[command(name = "holdfast-board", version)]
+struct Arguments {
+    /// Folder of the device: fuses, flash image, user data, sockets.
+    #[arg(long, env = "HOLDFAST_DEVICE", value_name = "FOLDER")]
+    state: PathBuf,
+    /// Loopback address of the trusted screen; port 0 = any free one.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
+    trusted_screen: SocketAddr,
+    /// Loopback address of the phone's screen; port 0 = any free one.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
+    phone_screen: SocketAddr,
+    /// A host that the device may reach, and the address behind its name. May be repeated.
+    #[arg(long = "radio", value_parser = parse_route, value_name = "NAME:PORT=ADDRESS:PORT")]
+    routes: Vec<(String, SocketAddr)>,
+    /// Leaves the device off until it is told to power on.
+    #[arg(long)]
+    off: bool,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // Neither a dump nor a debugger shows the HUK. The host's root is not stopped by it.
+    let undumpable = rustix::process::DumpableBehavior::NotDumpable;
+    rustix::process::set_dumpable_behavior(undumpable).context("forbidding dumps")?;
+    let places = Places::new(arguments.state.clone());
+    let _only_one = lock(&places)?;
+    let (trusted, phone) =
+        (loopback(arguments.trusted_screen).await?, loopback(arguments.phone_screen).await?);
+    let (trusted_at, phone_at) = (trusted.local_addr()?, phone.local_addr()?);
+
+    let (screen, board) = (Arc::new(Screen::default()), Arc::new(Board::default()));
+    let receiver = Arc::default();
+    let routes = ModemArgs { routes: arguments.routes.into_iter().collect() };
+    let power = device::start(Parts {
+        places: places.clone(),
+        screen: screen.clone(),
+        board: board.clone(),
+        radio: Radio { routes, receiver: Arc::clone(&receiver) },
+        clock: Arc::new(SystemClock::default()),
+        entropy: Arc::new(SystemEntropy),
+    })?;
+    let controls = Controls { power: power.clone(), board, screen: screen.clone(), receiver };
+    let control = control_socket(&places)?;
+    let page = trusted_screen::routes(screen, trusted_at, &format!("http://{phone_at}"));
+    tokio::spawn(async { axum::serve(control, control::routes(controls)).await });
+    tokio::spawn(async { axum::serve(trusted, page).await });
+    tokio::spawn(phone_screen::relay(phone, places.run()));
+    println!(r#"{{"trusted_screen":"http://{trusted_at}","phone_screen":"http://{phone_at}"}}"#);
+    run(&power, arguments.off).await
+}
+
+/// Powers the device on, waits for the word to end, powers it off.
+async fn run(power: &Power, stays_off: bool) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    if !stays_off {
+        power.press(Button::On).await;
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    power.press(Button::Off).await;
+    Ok(())
+}
+
+/// Holds the board's folder: two boards over one set of fuses would each believe their own.
+fn lock(places: &Places) -> Result<File> {
+    let folder = places.board();
+    if !folder.is_dir() {
+        bail!(
+            "{}: there is no board here; make one first (holdfast device make)",
+            places.state().display()
+        );
+    }
+    make_private_folder(&folder).with_context(|| folder.display().to_string())?;
+    let path = folder.join("lock");
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).with_context(|| {
+        format!("{}: another holdfast-board runs this device; stop it first", folder.display())
+    })?;
+    Ok(file)
+}
+
+async fn loopback(address: SocketAddr) -> Result<TcpListener> {
+    if !address.ip().is_loopback() {
+        bail!("{address}: the board's screens are for this machine only; give a loopback address");
+    }
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{address} can't be listened at; give another port, or 0 for any free one")
+    })
+}
+
+fn control_socket(places: &Places) -> Result<UnixListener> {
+    let failed = || places.state().join(CONTROL_SOCKET).display().to_string();
+    let socket = listen_at(places.state(), CONTROL_SOCKET, SocketType::STREAM);
+    let socket = std::os::unix::net::UnixListener::from(socket.with_context(failed)?);
+    socket.set_nonblocking(true).with_context(failed)?;
+    UnixListener::from_std(socket).with_context(failed)
+}

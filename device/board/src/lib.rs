@@ -4,12 +4,16 @@
 //! may ask there is [`secure`] (for the trusted side) and [`ui`] (the trusted screen). The
 //! board never hands out the HUK: [`Silicon::derive`] is all there is.
 
+pub mod argument;
 pub mod channel;
 pub mod exec;
 pub mod fds;
+pub mod flash;
 pub mod modem;
+pub mod power;
 pub mod report;
 pub mod secure;
 pub mod ui;
+pub mod verdict;
 
 pub use secure::{LifeCycle, Silicon, SiliconError};

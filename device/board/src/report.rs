@@ -60,6 +60,13 @@ pub enum Record {
         /// What is missing, and how to get it.
         mend: String,
     },
+    /// A process of the device ended that should not have; who started it starts it anew.
+    Ended {
+        /// As in [`Self::Process`].
+        name: String,
+        /// Its exit code or the signal that ended it, for a person.
+        how: String,
+    },
     /// The system daemon answers on its socket.
     Ready,
 }

@@ -1,0 +1,488 @@
+//! Power: turns the device on and off, and watches its processes.
+//!
+//! One thread owns all of that. It is the parent of the device's processes (and gets those
+//! whose parent ended), so it can always tell whether anything still runs.
+
+use crate::radio::{Radio, Wiring};
+use crate::rom;
+use crate::screen::Screen;
+use crate::silicon::EmulatedSilicon;
+use crate::sockets::listen_at;
+use crate::status::{Board, children};
+use board::report::{BootArgs, Record};
+use board::secure;
+use board::{channel, fds};
+use effects::{Clock, Entropy, durable};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel as queue};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long processes may take to notice that power is gone.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often children that appear during the killing are looked for.
+const KILL_AGAIN: Duration = Duration::from_millis(20);
+/// The longest line of the boot log and of the console.
+const MAX_LINE_BYTES: u64 = 64 * 1024;
+const TEE_SOCKET: &str = "tee.sock";
+const RADIO_SOCKET: &str = "radio.sock";
+/// Programs without which the device does not go on.
+const VITAL: [&str; 2] = ["tee-os", "init"];
+
+/// Where a device is kept: `--state`.
+#[derive(Debug, Clone)]
+pub struct Places {
+    state: PathBuf,
+}
+
+impl Places {
+    /// In the folder `state`.
+    #[must_use]
+    pub const fn new(state: PathBuf) -> Self {
+        Self { state }
+    }
+
+    /// Fuses and RPMB chip: the board's alone.
+    #[must_use]
+    pub fn board(&self) -> PathBuf {
+        self.state.join("board")
+    }
+
+    /// The flash image.
+    #[must_use]
+    pub fn flash(&self) -> PathBuf {
+        self.state.join("flash.img")
+    }
+
+    /// Becomes `/data` of the system.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.state.join("data")
+    }
+
+    /// Becomes `/run` of the system.
+    #[must_use]
+    pub fn run(&self) -> PathBuf {
+        self.state.join("run")
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    fn boots(&self) -> PathBuf {
+        self.board().join("boots")
+    }
+}
+
+/// What a person can do with the power button.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Button {
+    /// Turns on; nothing where it is on.
+    On,
+    /// Turns off; nothing where it is off.
+    Off,
+    /// Off and on again.
+    Reset,
+}
+
+enum Event {
+    Pressed(Button, tokio::sync::oneshot::Sender<()>),
+    Log(u64, Record),
+    Firmware(u64, OwnedFd),
+    Ended(Pid, WaitStatus),
+}
+
+/// The power button.
+#[derive(Clone)]
+pub struct Power(Sender<Event>);
+
+impl Power {
+    /// Presses `button` and waits until the device is on (its first stage runs) or off (none of
+    /// its processes is left).
+    pub async fn press(&self, button: Button) {
+        let (done, waiting) = tokio::sync::oneshot::channel();
+        if self.0.send(Event::Pressed(button, done)).is_ok() {
+            let _ = waiting.await;
+        }
+    }
+}
+
+/// What stays the same over power cycles.
+pub struct Parts {
+    /// Where the device is kept.
+    pub places: Places,
+    /// The trusted screen.
+    pub screen: Arc<Screen>,
+    /// What is told about the device.
+    pub board: Arc<Board>,
+    /// The modem.
+    pub radio: Radio,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Starts the thread that owns the device's processes. The device is off.
+pub fn start(parts: Parts) -> io::Result<Power> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let (events, inbox) = queue();
+    let (spawned, wakeups) = queue();
+    let to_reaper = events.clone();
+    thread::Builder::new().name("reaper".into()).spawn(move || reap(&to_reaper, &wakeups))?;
+    let own = events.clone();
+    thread::Builder::new().name("power".into()).spawn(move || {
+        let device = Device { parts, events: own, spawned, running: None, count: 0 };
+        device.serve(&inbox);
+    })?;
+    Ok(Power(events))
+}
+
+/// Collects the ends of child processes; sleeps while there are none.
+fn reap(events: &Sender<Event>, wakeups: &Receiver<()>) {
+    loop {
+        let goes_on = match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) => events.send(Event::Ended(pid, status)).is_ok(),
+            Err(Errno::CHILD) => wakeups.recv().is_ok(),
+            _ => true,
+        };
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+struct Device {
+    parts: Parts,
+    events: Sender<Event>,
+    spawned: Sender<()>,
+    running: Option<Running>,
+    /// Counts power-ons of this program, so that news of an old one is told apart.
+    count: u64,
+}
+
+/// A device with power.
+struct Running {
+    /// Dropping it is the loss of power.
+    power: OwnedFd,
+    bl1: Pid,
+    /// Answers the trusted side; holds the fuses and the RPMB chip.
+    silicon: JoinHandle<()>,
+    /// For the modem's firmware, once it comes.
+    wiring: Option<Wiring>,
+}
+
+impl Device {
+    fn serve(mut self, inbox: &Receiver<Event>) {
+        while let Ok(event) = inbox.recv() {
+            match event {
+                Event::Pressed(button, done) => {
+                    self.press(button, inbox);
+                    let _ = done.send(());
+                }
+                other => self.take(other),
+            }
+            if self.parts.board.is_refused() && self.running.is_some() {
+                self.power_off(inbox);
+            }
+        }
+    }
+
+    fn press(&mut self, button: Button, inbox: &Receiver<Event>) {
+        if button != Button::On {
+            self.power_off(inbox);
+        }
+        if button != Button::Off && self.running.is_none() {
+            // What is left of a device that went down by itself goes first.
+            self.power_off(inbox);
+            if let Err(error) = self.power_on() {
+                self.parts.board.refuse("rom", "POLICY", error.to_string());
+                self.parts.board.powered_off();
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Log(count, record) if count == self.count => self.parts.board.note(record),
+            Event::Firmware(count, image) if count == self.count => self.start_modem(&image),
+            Event::Ended(pid, status) => self.ended(pid, status),
+            Event::Log(..) | Event::Firmware(..) | Event::Pressed(..) => {}
+        }
+    }
+
+    fn ended(&self, pid: Pid, status: WaitStatus) {
+        let Some(running) = &self.running else { return };
+        let how = describe(status);
+        if pid == running.bl1 && status.exit_status() != Some(0) {
+            let reason = format!("the level-1 bootloader {how}; its console output says more");
+            self.parts.board.refuse("bl1", "POLICY", reason);
+        }
+        let name = self.parts.board.name_of(pid.as_raw_nonzero().get());
+        if let Some(name) = name.filter(|name| VITAL.contains(&name.as_str())) {
+            let reason = format!("{name} {how}, and the device can't go on without it");
+            self.parts.board.refuse(&name, "POLICY", reason);
+        }
+    }
+
+    fn power_on(&mut self) -> io::Result<()> {
+        let parts = &self.parts;
+        let boot_no = next_boot_no(&parts.places.boots())?;
+        parts.board.powered_on(boot_no);
+        fs::create_dir_all(parts.places.data())?;
+        fs::create_dir_all(parts.places.run())?;
+        let (clock, entropy) = (parts.clock.clone(), parts.entropy.clone());
+        let silicon = EmulatedSilicon::power_up(&parts.places.board(), clock, entropy)
+            .map_err(io::Error::other)?;
+        if let Some((what, mend)) = silicon.weakness() {
+            let (what, mend) = (what.to_owned(), mend.to_owned());
+            parts.board.note(Record::Weakness { what, mend });
+        }
+        let flash = OpenOptions::new().read(true).write(true).open(parts.places.flash());
+        let flash = flash.map_err(|error| {
+            io::Error::other(format!("{}: {error}", parts.places.flash().display()))
+        })?;
+        let (first_stage, slot) = match rom::verify(&flash, &silicon) {
+            Ok(verified) => {
+                parts.board.note(Record::Stage(verified.stage));
+                (verified.image, verified.slot)
+            }
+            Err(stage) => {
+                parts.board.note(Record::Stage(*stage));
+                parts.board.powered_off();
+                return Ok(());
+            }
+        };
+        let arguments = BootArgs {
+            slot,
+            boot_no,
+            data_dir: fs::canonicalize(parts.places.data())?,
+            run_dir: fs::canonicalize(parts.places.run())?,
+            locked: true,
+        };
+        self.run(&first_stage, &arguments, flash, silicon)
+    }
+
+    /// Wires the first stage up and starts it.
+    fn run(
+        &mut self,
+        image: &OwnedFd,
+        arguments: &BootArgs,
+        flash: File,
+        silicon: EmulatedSilicon,
+    ) -> io::Result<()> {
+        self.count += 1;
+        let run = self.parts.places.run();
+        let tee_listener = listen_at(&run, TEE_SOCKET, SocketType::SEQPACKET)?;
+        let radio_listener = listen_at(&run, RADIO_SOCKET, SocketType::STREAM)?;
+        let (secure, secure_far) = seqpacket()?;
+        let (screen, screen_far) = seqpacket()?;
+        let (modem, modem_far) = seqpacket()?;
+        let (log, log_far) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (console, console_far) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (power_far, power) = pipe_with(PipeFlags::CLOEXEC)?;
+        let nothing = OwnedFd::from(OpenOptions::new().read(true).write(true).open("/dev/null")?);
+        let bl1 = rom::launch(image, arguments)?
+            .give(nothing.as_fd(), 0)
+            .give(nothing.as_fd(), 1)
+            .give(console_far.as_fd(), 2)
+            .give(secure_far.as_fd(), fds::SECURE)
+            .give(flash.as_fd(), fds::FLASH)
+            .give(log_far.as_fd(), fds::LOG)
+            .give(tee_listener.as_fd(), fds::TEE_LISTENER)
+            .give(screen_far.as_fd(), fds::TRUSTED_UI)
+            .give(power_far.as_fd(), fds::POWER)
+            .give(modem_far.as_fd(), fds::MODEM)
+            .in_new_session()
+            .dying_with_parent()
+            .spawn()?;
+        let _ = self.spawned.send(());
+        self.parts
+            .board
+            .note(Record::Process { name: "bl1".into(), pid: bl1.as_raw_nonzero().get() });
+        self.attend(log, console, modem)?;
+        let silicon = serve("secure", move || answer(&secure, &silicon))?;
+        let trusted = self.parts.screen.clone();
+        serve("screen", move || trusted.serve(screen))?;
+        let wiring = Wiring {
+            listener: radio_listener,
+            log: log_far,
+            power: power_far,
+            console: console_far,
+            nothing,
+        };
+        self.running = Some(Running { power, bl1, silicon, wiring: Some(wiring) });
+        Ok(())
+    }
+
+    /// Listens to what the stages say.
+    fn attend(&self, log: OwnedFd, console: OwnedFd, modem: OwnedFd) -> io::Result<()> {
+        let count = self.count;
+        let (to_log, to_firmware) = (self.events.clone(), self.events.clone());
+        serve("log", move || {
+            lines(log, |line| match serde_json::from_slice(line) {
+                Ok(record) => drop(to_log.send(Event::Log(count, record))),
+                Err(error) => eprintln!("boot log: {error}: {}", String::from_utf8_lossy(line)),
+            });
+        })?;
+        serve("console", move || {
+            lines(console, |line| eprintln!("device: {}", String::from_utf8_lossy(line)));
+        })?;
+        serve("modem", move || {
+            // A boot that stopped before the modem's turn has told why.
+            if let Ok(image) = Radio::receive_firmware(&modem) {
+                let _ = to_firmware.send(Event::Firmware(count, image));
+            }
+        })?;
+        Ok(())
+    }
+
+    fn start_modem(&mut self, image: &OwnedFd) {
+        let Some(wiring) = self.running.as_mut().and_then(|running| running.wiring.take()) else {
+            return;
+        };
+        match self.parts.radio.start(image, &wiring) {
+            Ok(pid) => {
+                let _ = self.spawned.send(());
+                let pid = pid.as_raw_nonzero().get();
+                self.parts.board.note(Record::Process { name: "baseband".into(), pid });
+            }
+            Err(error) => {
+                let reason = format!("the modem's firmware does not start: {error}");
+                self.parts.board.refuse("baseband", "POLICY", reason);
+            }
+        }
+    }
+
+    /// Takes the power away and waits until no process is left; after a while it kills them.
+    fn power_off(&mut self, inbox: &Receiver<Event>) {
+        let silicon = self.running.take().map(|Running { power, silicon, .. }| {
+            drop(power);
+            silicon
+        });
+        self.parts.board.powered_off();
+        let deadline = Instant::now() + GRACE;
+        let mut late = Vec::new();
+        while !children().is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                // Each kill may give this process the grandchildren as children.
+                kill_children();
+            }
+            match inbox.recv_timeout(left.max(KILL_AGAIN)) {
+                Ok(pressed @ Event::Pressed(..)) => late.push(pressed),
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+        // Nobody can ask it any more, so it ends; only then may another power-on open the chip.
+        if let Some(silicon) = silicon {
+            let _ = silicon.join();
+        }
+        for pressed in late {
+            let _ = self.events.send(pressed);
+        }
+    }
+}
+
+/// Children of this process are not reaped while their numbers are used: the reaper waits for
+/// them to end, and a child that ended keeps its number until then.
+fn kill_children() {
+    for pid in children().into_iter().filter_map(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+fn seqpacket() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+fn serve(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024).spawn(work)
+}
+
+/// Answers the trusted side until it hangs up.
+fn answer(socket: &OwnedFd, silicon: &EmulatedSilicon) {
+    while let Ok(request) = channel::receive(socket) {
+        if channel::send(socket, &secure::answer(silicon, request)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Gives each line; one that is too long comes in pieces.
+fn lines(pipe: OwnedFd, mut each: impl FnMut(&[u8])) {
+    let mut reader = BufReader::new(File::from(pipe));
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => each(line.strip_suffix(b"\n").unwrap_or(&line)),
+        }
+    }
+}
+
+fn describe(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("ended with code {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// Counts a power-on, durably: the first is 0.
+fn next_boot_no(path: &Path) -> io::Result<u64> {
+    let next = match fs::read_to_string(path) {
+        Ok(text) => text.trim().parse::<u64>().map_err(|_| {
+            let problem = format!("{}: not a count of power-ons", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, problem)
+        })?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error),
+    };
+    durable::replace(path, format!("{}\n", next + 1).as_bytes(), 0o600)?;
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_power_ons_from_zero() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("boots");
+        assert_eq!([0; 3].map(|_: u64| next_boot_no(&path).unwrap()), [0, 1, 2]);
+        fs::write(&path, "many").unwrap();
+        assert!(next_boot_no(&path).is_err());
+    }
+
+    #[test]
+    fn a_line_without_an_end_does_not_fill_the_memory() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let writer = thread::spawn(move || {
+            let chunk = [b'x'; 4096];
+            for _ in 0..64 {
+                rustix::io::write(&write, &chunk).unwrap();
+            }
+        });
+        let mut longest = 0;
+        lines(read, |line| longest = longest.max(line.len()));
+        writer.join().unwrap();
+        assert_eq!(longest as u64, MAX_LINE_BYTES);
+    }
+}

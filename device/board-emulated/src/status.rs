@@ -1,0 +1,277 @@
+//! What the board tells about the device: collected from the boot log and from the processes
+//! that run.
+
+use board::report::{Record, Stage, Verdict};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// The most lines of one kind that are kept: the log's writers are not all trusted.
+const MAX_LINES: usize = 64;
+
+/// The answer to `GET /v1/status`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Status {
+    /// Whether the device has power.
+    pub powered: bool,
+    /// How often it was powered on before; `null` before the first time.
+    pub boot_no: Option<u64>,
+    /// The stages of this boot, in order.
+    pub stages: Vec<Stage>,
+    /// The device's processes, as the host sees them.
+    pub processes: Vec<Process>,
+    /// What isolation this host lacks.
+    pub weaknesses: Vec<Weakness>,
+    /// Programs that ended and were started anew.
+    pub ended: Vec<Ended>,
+    /// Whether the system daemon answers.
+    pub ready: bool,
+    /// Why the device does not boot, or went down.
+    pub refused: Option<Refused>,
+    /// Process 1 of the normal world.
+    pub ree_pid: Option<i32>,
+    /// Milliseconds from power-on until the system was up.
+    pub boot_ms: Option<f64>,
+}
+
+/// A process of the device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// The program.
+    pub name: String,
+    /// Its number on the host.
+    pub pid: i32,
+}
+
+/// What this host lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Weakness {
+    /// Which process or boundary.
+    pub what: String,
+    /// What is missing, and how to get it.
+    pub mend: String,
+}
+
+/// A program that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ended {
+    /// The program.
+    pub name: String,
+    /// Its exit code or signal.
+    pub how: String,
+}
+
+/// Why the device does not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// The stage that was refused, or the program that died.
+    pub stage: String,
+    /// libavb's name, or `POLICY`.
+    pub code: String,
+    /// What happened and what to do.
+    pub reason: String,
+}
+
+/// The status as it changes.
+#[derive(Default)]
+pub struct Board(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    status: Status,
+    powered_at: Option<Instant>,
+    names: BTreeMap<i32, String>,
+}
+
+impl Board {
+    /// A new power-on begins.
+    pub fn powered_on(&self, boot_no: u64) {
+        *self.state() = State {
+            status: Status { powered: true, boot_no: Some(boot_no), ..Status::default() },
+            powered_at: Some(Instant::now()),
+            ..State::default()
+        };
+    }
+
+    /// The device lost power. What it told stays, for whoever wants to know why.
+    pub fn powered_off(&self) {
+        let mut state = self.state();
+        state.status.powered = false;
+        state.status.ready = false;
+        state.status.ree_pid = None;
+        state.names.clear();
+    }
+
+    /// Notes what the boot log says. Once the system is up, its word on stages counts no more.
+    pub fn note(&self, record: Record) {
+        let mut guard = self.state();
+        let State { status, powered_at, names } = &mut *guard;
+        match record {
+            Record::Stage(stage) if !status.ready => {
+                if let Verdict::Refused { code, reason } = &stage.verdict {
+                    let (code, reason) = (code.clone(), reason.clone());
+                    let refused = Refused { stage: stage.stage.clone(), code, reason };
+                    status.refused.get_or_insert(refused);
+                }
+                keep(&mut status.stages, stage);
+            }
+            Record::Stage(_) => {}
+            Record::Process { pid: 0, .. } => {}
+            Record::Process { name, pid } => {
+                if name == "init" {
+                    status.ree_pid.get_or_insert(pid);
+                }
+                names.insert(pid, name);
+            }
+            Record::Weakness { what, mend } => {
+                keep(&mut status.weaknesses, Weakness { what, mend });
+            }
+            Record::Ended { name, how } => keep(&mut status.ended, Ended { name, how }),
+            Record::Ready => {
+                status.ready = true;
+                let ms = powered_at.map(|at| at.elapsed().as_secs_f64() * 1000.0);
+                status.boot_ms = status.boot_ms.or(ms);
+            }
+        }
+    }
+
+    /// Notes that the device does not run; the first reason counts.
+    pub fn refuse(&self, stage: &str, code: &str, reason: impl Into<String>) {
+        let refused = Refused { stage: stage.into(), code: code.into(), reason: reason.into() };
+        self.state().status.refused.get_or_insert(refused);
+    }
+
+    /// Whether there is a reason for the device not to run.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.state().status.refused.is_some()
+    }
+
+    /// The name under which `pid` was announced.
+    #[must_use]
+    pub fn name_of(&self, pid: i32) -> Option<String> {
+        self.state().names.get(&pid).cloned()
+    }
+
+    /// The status now, with the processes that run now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let (mut status, names) = {
+            let state = self.state();
+            (state.status.clone(), state.names.clone())
+        };
+        status.processes = descendants(std::process::id().cast_signed())
+            .into_iter()
+            .map(|(pid, comm)| Process { name: names.get(&pid).cloned().unwrap_or(comm), pid })
+            .collect();
+        status
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn keep<T>(list: &mut Vec<T>, item: T) {
+    if list.len() < MAX_LINES {
+        list.push(item);
+    }
+}
+
+/// All processes below `root`, with their names.
+fn descendants(root: i32) -> Vec<(i32, String)> {
+    let mut found = Vec::new();
+    let mut parents = vec![root];
+    let all = processes();
+    while let Some(parent) = parents.pop() {
+        for (pid, _, name) in all.iter().filter(|(_, ppid, _)| *ppid == parent) {
+            found.push((*pid, name.clone()));
+            parents.push(*pid);
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+/// The direct children of this process.
+#[must_use]
+pub fn children() -> Vec<i32> {
+    let own = std::process::id().cast_signed();
+    processes().into_iter().filter(|(_, ppid, _)| *ppid == own).map(|(pid, ..)| pid).collect()
+}
+
+/// `(pid, parent's pid, name)` of every process that `/proc` shows.
+fn processes() -> Vec<(i32, i32, String)> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pid_of = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
+    let pids = entries.flatten().filter_map(pid_of);
+    pids.filter_map(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (ppid, name) = parse_stat(&stat)?;
+        Some((pid, ppid, name))
+    })
+    .collect()
+}
+
+/// Parent and name from `/proc/PID/stat`; the name stands in parentheses and may hold some.
+fn parse_stat(stat: &str) -> Option<(i32, String)> {
+    let (head, rest) = stat.rsplit_once(')')?;
+    let (_, name) = head.split_once('(')?;
+    let ppid = rest.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some((ppid, name.strip_prefix("memfd:").unwrap_or(name).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage(name: &str, verdict: Verdict) -> Record {
+        Record::Stage(Stage {
+            stage: name.into(),
+            partition: format!("{name}_a"),
+            version: String::new(),
+            digest: String::new(),
+            verdict,
+            micros: 1,
+        })
+    }
+
+    #[test]
+    fn keeps_the_first_refusal() {
+        let board = Board::default();
+        board.powered_on(3);
+        let refused = Verdict::Refused { code: "ERROR_VERIFICATION".into(), reason: "why".into() };
+        board.note(stage("bl1", Verdict::Verified));
+        board.note(stage("tee", refused));
+        board.refuse("bl1", "POLICY", "ended with code 1");
+        let status = board.status();
+        assert_eq!(status.boot_no, Some(3));
+        assert_eq!(status.refused.unwrap().code, "ERROR_VERIFICATION");
+        assert_eq!(status.stages.len(), 2);
+    }
+
+    #[test]
+    fn s2_2_the_running_system_can_not_rewrite_the_boot_report() {
+        let board = Board::default();
+        board.powered_on(0);
+        board.note(Record::Process { name: "init".into(), pid: 77 });
+        board.note(Record::Ready);
+        board.note(stage("bl1", Verdict::Verified));
+        board.note(Record::Process { name: "init".into(), pid: 78 });
+        for _ in 0..1000 {
+            board.note(Record::Weakness { what: String::new(), mend: String::new() });
+        }
+        let status = board.status();
+        assert_eq!((status.stages.len(), status.ree_pid), (0, Some(77)));
+        assert_eq!(status.weaknesses.len(), MAX_LINES);
+    }
+
+    #[test]
+    fn reads_names_with_parentheses() {
+        assert_eq!(parse_stat("7 (a) (b) S 3 7"), Some((3, "a) (b".into())));
+        assert_eq!(parse_stat("7 (memfd:tee-os) S 3 7"), Some((3, "tee-os".into())));
+        assert_eq!(parse_stat(""), None);
+    }
+}

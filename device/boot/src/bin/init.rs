@@ -1,0 +1,133 @@
+//! The emulated kernel (SPEC S2.2, step 6): verifies the whole system against the root digest on
+//! its command line, unpacks it, and keeps its one program running. Process 1 of the normal
+//! world.
+
+use board::exec::{Launch, sealed};
+use board::fds;
+use board::flash::Flash;
+use board::report::Record;
+use board::verdict::{Identity, Refusal};
+use boot::handover::{Halt, Handover, argument_at, failed, reported, run, take};
+use boot::system;
+use boot::verity_table::VerityTable;
+use bootimg::cpio::Archive;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount, mount_remount};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+use std::convert::Infallible;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = "bin/system";
+const SYSTEM_OPTIONS: &std::ffi::CStr = c"mode=755,size=256m";
+/// Pauses before a new start: the first, and the longest that doubling leads to.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Who ran as long as this starts anew at once.
+const GOOD_RUN: Duration = Duration::from_secs(60);
+
+fn main() {
+    run("init", "system", boot)
+}
+
+fn boot(handover: &Handover) -> Result<Infallible, Halt> {
+    handover.end_with_power()?;
+    drop(take(fds::IMAGE)?);
+    let flash = Flash::open(File::from(take(fds::FLASH)?)).map_err(Refusal::from)?;
+    let missing = || Refusal::policy("the bootloader gave no command line");
+    let cmdline = argument_at(2).ok_or_else(missing)?;
+    let version = argument_at(3).ok_or_else(missing)?;
+    let partition = format!("system{}", handover.arguments.slot.suffix());
+    let verified = handover.log.check("system", &partition, || {
+        let table = VerityTable::find(&cmdline)
+            .map_err(|error| Refusal::new("ERROR_INVALID_METADATA", error.to_string()))?;
+        let data = system::read_verified(&flash, &table)?;
+        Ok((Identity { version, digest: table.root.as_bytes().to_vec() }, data))
+    });
+    let (program, root) = install(handover, &reported(verified)?)?;
+    keep_running(handover, &program, &root, &flash)
+}
+
+/// Unpacks the system. Gives its program, sealed, and the folder with the rest, read-only.
+fn install(handover: &Handover, data: &[u8]) -> Result<(OwnedFd, PathBuf), Refusal> {
+    let archive = Archive::parse(data).map_err(failed("reading the system"))?;
+    let program = archive
+        .file(PROGRAM)
+        .ok_or_else(|| Refusal::policy(format!("the system has no {PROGRAM}")))?;
+    let program = sealed("system", program).map_err(failed("loading the system"))?;
+    let unpacking = "unpacking the system";
+    if !is_isolated(handover) {
+        let root = handover.arguments.run_dir.join("system");
+        system::make_empty(&root).map_err(failed(unpacking))?;
+        system::unpack(&archive, &root, PROGRAM).map_err(failed(unpacking))?;
+        return Ok((program, root));
+    }
+    let root = PathBuf::from("/system");
+    let plain = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("tmpfs", &root, "tmpfs", plain, SYSTEM_OPTIONS).map_err(failed(unpacking))?;
+    system::unpack(&archive, &root, PROGRAM).map_err(failed(unpacking))?;
+    mount_remount(&root, plain | MountFlags::RDONLY, SYSTEM_OPTIONS).map_err(failed(unpacking))?;
+    Ok((program, root))
+}
+
+/// Whether the bootloader made a world of its own for this.
+fn is_isolated(handover: &Handover) -> bool {
+    rustix::process::getpid().is_init() && handover.arguments.data_dir == Path::new("/data")
+}
+
+/// Runs the system's program, and anew whenever it ends.
+fn keep_running(
+    handover: &Handover,
+    program: &OwnedFd,
+    root: &Path,
+    flash: &Flash,
+) -> Result<Infallible, Halt> {
+    let nothing = OpenOptions::new().read(true).write(true).open("/dev/null");
+    let nothing = nothing.map_err(failed("opening /dev/null"))?;
+    let arguments =
+        board::argument::encode(&handover.arguments).map_err(failed("starting the system"))?;
+    let folder = |path: &Path| path.display().to_string();
+    let launch = Launch::new(program.as_fd(), "system")
+        .argument(&arguments)
+        .variable("HOLDFAST_DATA", &folder(&handover.arguments.data_dir))
+        .variable("HOLDFAST_RUN", &folder(&handover.arguments.run_dir))
+        .variable("HOLDFAST_SYSTEM", &folder(root))
+        .give(nothing.as_fd(), 0)
+        .give(nothing.as_fd(), 1)
+        .give(flash.file().as_fd(), fds::FLASH)
+        .give(handover.log.fd().as_fd(), fds::LOG)
+        .give(handover.power.as_fd(), fds::POWER)
+        .dying_with_parent();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let start = Instant::now();
+        let system = launch.spawn().map_err(failed("starting the system"))?;
+        handover.log.process("system", 0);
+        let how = wait_for(system).map_err(failed("waiting for the system"))?;
+        handover.log.write(&Record::Ended { name: "system".into(), how });
+        pause = if start.elapsed() >= GOOD_RUN { FIRST_PAUSE } else { pause };
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Waits until `program` ends. As process 1 it collects every orphan that ends meanwhile.
+fn wait_for(program: Pid) -> Result<String, Errno> {
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == program => return Ok(describe(status)),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn describe(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("ended with code {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
