@@ -39,6 +39,12 @@ impl Tee {
         Ok(tee)
     }
 
+    /// Where its socket is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens a session with the TA that speaks `P`.
     pub fn session<P: Protocol>(&self) -> Result<Session<P>, TeeError> {
         let open = Open::new::<P>(&self.path)?;
@@ -75,8 +81,33 @@ impl<P: Protocol> Session<P> {
             .map_err(|error| TeeError::Communication(format!("the TA's reply: {error}")))
     }
 
+    /// What another thread can break a call of this session off with. To be asked for before
+    /// the call; good until the session had to be opened anew.
+    pub fn interrupt(&self) -> Result<Interrupt, TeeError> {
+        let mut open = self.lock();
+        let session = match open.take() {
+            Some(session) => session,
+            None => Open::new::<P>(&self.path)?,
+        };
+        let connection = open.insert(session).connection.0.try_clone();
+        connection.map(Interrupt).map_err(|error| TeeError::Communication(error.to_string()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Breaks off the call that a session is in: a prompt that it shows leaves the screen, and the
+/// call ends with [`TeeError::Communication`].
+#[derive(Debug)]
+pub struct Interrupt(OwnedFd);
+
+impl Interrupt {
+    /// Does it.
+    pub fn fire(&self) {
+        // A connection that is gone already has nothing to break off.
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
     }
 }
 

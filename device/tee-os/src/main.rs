@@ -7,7 +7,6 @@
 
 mod boot;
 mod image;
-mod isolation;
 mod log;
 mod mapping;
 mod os;
@@ -35,6 +34,7 @@ use std::rc::Rc;
 use storage::SecureStorage;
 use ta::Ta;
 use tee_api::TeeError;
+use tee_sdk::isolation;
 use tee_sdk::sandbox::{self, Landlock};
 
 /// System calls beyond those of every TEE process.
@@ -83,10 +83,10 @@ fn run() -> Result<(), Box<dyn Error>> {
         let image = exec::inherited(fds::IMAGE)?;
         image::programs(image.as_fd()).map_err(|error| format!("the tee image: {error}"))?
     };
-    sandbox::close_to_observers()?;
-    let weaknesses = isolation::enter();
-    let landlock = sandbox::deny_files_and_network();
     let spawner = fork_spawner(&programs, &inherited)?;
+    let weaknesses = isolation::isolate();
+    sandbox::close_to_observers()?;
+    let landlock = sandbox::deny_files_and_network();
     let tas = programs.iter().map(Ta::new).collect();
     drop(programs);
     // The generator of the crypto library looks around once; after this it has what it needs.
@@ -138,7 +138,7 @@ fn report_landlock(log: &Log, landlock: Landlock) {
             "no Landlock: build the kernel with CONFIG_SECURITY_LANDLOCK and put landlock in lsm="
         }
     };
-    log.weakness("tee-os: Landlock", mend);
+    log.weakness("TEE: Landlock", mend);
 }
 
 fn master_secrets(
@@ -148,7 +148,7 @@ fn master_secrets(
     let mut secrets = SecretBox::zeroed()?;
     if !secrets.is_protected() {
         log.weakness(
-            "tee-os: key memory",
+            "TEE: key memory",
             "no memfd_secret: root of this machine can read the keys; build the kernel with \
              CONFIG_SECRETMEM and boot it with secretmem.enable=1",
         );

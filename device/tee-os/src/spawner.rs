@@ -1,5 +1,6 @@
 //! Starts TA processes: a small process that the trusted OS forks off before it knows any
-//! secret, and that is process 1 of the TAs' namespace. When it ends, they end.
+//! secret. When it ends, the kernel ends them. Each TA locks itself in as it starts
+//! (`tee_sdk::isolation` says why not earlier).
 
 use crate::image::Program;
 use board::channel::{self, ChannelError};
@@ -14,29 +15,41 @@ use rustix::process::{WaitOptions, waitpid};
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use tee_api::ta::CHANNEL_FD;
-use tee_sdk::sandbox;
+use tee_sdk::{isolation, sandbox};
 
 /// What a new TA process says before it becomes the TA, so that the kernel tells who it is.
 const HELLO: [u8; 1] = [0xF6];
 
-/// System calls beyond those of every TEE process: what starting a static program takes.
+/// System calls beyond those of every TEE process: what starting a static program takes, and
+/// what that program needs to lock itself in.
 const STARTS_PROGRAMS: &[i64] = &[
     libc::SYS_arch_prctl,
+    libc::SYS_capget,
+    libc::SYS_capset,
+    libc::SYS_chdir,
     libc::SYS_clone,
     libc::SYS_close_range,
     libc::SYS_dup2,
     libc::SYS_execveat,
+    libc::SYS_getgid,
     libc::SYS_getppid,
+    libc::SYS_getuid,
     libc::SYS_landlock_create_ruleset,
     libc::SYS_landlock_restrict_self,
+    libc::SYS_mount,
+    libc::SYS_openat,
     libc::SYS_pipe2,
+    libc::SYS_pivot_root,
     libc::SYS_prctl,
     libc::SYS_prlimit64,
     libc::SYS_rseq,
+    libc::SYS_sched_getaffinity,
     libc::SYS_seccomp,
     libc::SYS_set_robust_list,
     libc::SYS_set_tid_address,
     libc::SYS_setrlimit,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
     libc::SYS_wait4,
 ];
 
@@ -117,6 +130,8 @@ fn receive_hello(socket: &OwnedFd) -> Result<i32, ChannelError> {
 
 /// The spawner's life: one request after the other, until the trusted OS is gone.
 fn serve(control: &OwnedFd, programs: &[Program]) -> Result<(), Box<dyn std::error::Error>> {
+    isolation::drop_capabilities()?;
+    sandbox::forbid_new_privileges()?;
     sandbox::allow_only(STARTS_PROGRAMS)?;
     loop {
         let (index, fds): (u32, _) = match channel::receive_with_fds(control) {
@@ -130,6 +145,7 @@ fn serve(control: &OwnedFd, programs: &[Program]) -> Result<(), Box<dyn std::err
         // A program that does not start closes its channel, which tells enough.
         let started = Launch::new(program.file.as_fd(), &program.name)
             .give(fd.as_fd(), CHANNEL_FD)
+            .dying_with_parent()
             .spawn_after(|| rustix::io::write(fd, &HELLO).map(drop));
         if let Err(error) = started {
             eprintln!("tee-os: {} did not start: {error}", program.name);

@@ -8,6 +8,7 @@
 //! [`testing`] runs a TA inside a unit test, over a trusted OS in memory.
 
 mod context;
+pub mod isolation;
 mod runtime;
 pub mod sandbox;
 pub mod testing;

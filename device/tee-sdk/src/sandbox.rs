@@ -84,9 +84,10 @@ const PROBES: &[i64] = &[
 
 /// Locks a TA in: nothing is left but its channel, memory and its end.
 pub fn enter_as_ta() -> Result<(), SandboxError> {
+    // What this kernel lacks, the trusted OS reports for all processes of the TEE.
+    let _ = crate::isolation::isolate();
     close_to_observers()?;
     crypto::random(&mut [0; 32]);
-    // The trusted OS, on the same kernel, reports what is missing.
     let _ = deny_files_and_network();
     allow_only(&[])
 }
@@ -94,9 +95,15 @@ pub fn enter_as_ta() -> Result<(), SandboxError> {
 /// No new privileges, no core dump, and no `ptrace` or `/proc/PID/mem` for processes of the
 /// same user.
 pub fn close_to_observers() -> Result<(), SandboxError> {
+    forbid_new_privileges()?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// No privilege is gained by running a program, and nothing leaves a core dump.
+pub fn forbid_new_privileges() -> Result<(), SandboxError> {
     rustix::thread::set_no_new_privs(true)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 

@@ -1,4 +1,7 @@
-//! A world of its own for the trusted OS and its TAs: no file, no network, no other process.
+//! A world of its own for a process of the TEE: no file, no network, no other process.
+//!
+//! A process isolates itself after it was started, never before: one that was started inside a
+//! user namespace could be traced by every process of the user who made that namespace.
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -13,19 +16,22 @@ const STEPPING_STONE: &str = "/proc";
 
 /// What could not be done, as `board::report::Record::Weakness` has it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Weakness {
-    pub(crate) what: &'static str,
-    pub(crate) mend: String,
+pub struct Weakness {
+    /// Which boundary.
+    pub what: &'static str,
+    /// What is missing, and how to get it.
+    pub mend: String,
 }
 
 /// Moves this process into namespaces of its own with an empty root, and drops every
-/// capability. Its children start in a new process namespace; it keeps its own number, so that
-/// the board knows it. Must be called while the process has one thread.
-pub(crate) fn enter() -> Vec<Weakness> {
+/// capability. It keeps its process number, so that the board knows it. Must be called while
+/// the process has one thread, and before [`crate::sandbox::close_to_observers`], after which
+/// the kernel lets nobody write the process's user map.
+pub fn isolate() -> Vec<Weakness> {
     let mut weaknesses = Vec::new();
     if let Err(error) = unshare() {
         weaknesses.push(Weakness {
-            what: "tee-os: namespaces",
+            what: "TEE: namespaces",
             mend: format!(
                 "no namespaces of its own ({error}): allow user namespaces \
                  (sysctl kernel.unprivileged_userns_clone=1, or \
@@ -34,20 +40,25 @@ pub(crate) fn enter() -> Vec<Weakness> {
         });
     } else if let Err(error) = empty_root() {
         weaknesses.push(Weakness {
-            what: "tee-os: empty root",
+            what: "TEE: empty root",
             mend: format!("the file system is still in sight ({error}): allow mounts"),
         });
     }
+    if let Err(error) = drop_capabilities() {
+        let mend = format!("capabilities could not be dropped ({error})");
+        weaknesses.push(Weakness { what: "TEE: capabilities", mend });
+    }
+    weaknesses
+}
+
+/// Drops every capability.
+pub fn drop_capabilities() -> Result<(), Errno> {
     let none = CapabilitySets {
         effective: CapabilitySet::empty(),
         permitted: CapabilitySet::empty(),
         inheritable: CapabilitySet::empty(),
     };
-    if let Err(error) = set_capabilities(None, none) {
-        let mend = format!("capabilities could not be dropped ({error})");
-        weaknesses.push(Weakness { what: "tee-os: capabilities", mend });
-    }
-    weaknesses
+    set_capabilities(None, none)
 }
 
 const SPACES: UnshareFlags = UnshareFlags::NEWNS

@@ -1,0 +1,225 @@
+//! An emulated board inside the test: everything that the trusted OS inherits.
+
+use board::report::Record;
+use board::secure::{Request, answer};
+use board::ui::{FromScreen, ToScreen};
+use board::{LifeCycle, Silicon, SiliconError, channel};
+use crypto::kdf::hkdf_sha256;
+use rpmb::{MemoryStore, RpmbDevice};
+use rustix::fd::OwnedFd;
+use std::collections::VecDeque;
+use std::io::BufRead;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex};
+
+/// Fuses, HUK, RPMB, clock: what outlives power-off, and the clock.
+pub(crate) struct TestBoard {
+    huk: [u8; 32],
+    root_key_hash: [u8; 32],
+    factory: AtomicBool,
+    uptime_ms: AtomicU64,
+    rpmb: Mutex<RpmbDevice<MemoryStore>>,
+}
+
+impl TestBoard {
+    pub(crate) fn new(root_key_hash: [u8; 32]) -> Arc<Self> {
+        Arc::new(Self {
+            huk: crypto::random_array(),
+            root_key_hash,
+            factory: AtomicBool::new(true),
+            uptime_ms: AtomicU64::new(1000),
+            rpmb: Mutex::new(RpmbDevice::new(MemoryStore::new(16_384))),
+        })
+    }
+
+    /// The same board with another HUK: what a chip from elsewhere is soldered to.
+    pub(crate) fn with_chip_of(other: &Self) -> Arc<Self> {
+        let board = Self::new(other.root_key_hash);
+        *board.rpmb.lock().unwrap() = RpmbDevice::new(other.rpmb.lock().unwrap().store().clone());
+        board
+    }
+
+    pub(crate) fn reset_clock(&self) {
+        self.uptime_ms.store(1000, SeqCst);
+    }
+
+    pub(crate) fn advance_ms(&self, ms: u64) {
+        self.uptime_ms.fetch_add(ms, SeqCst);
+    }
+
+    /// Serves the secure channel until its other end closes.
+    pub(crate) fn serve(self: &Arc<Self>, socket: OwnedFd) {
+        let board = Arc::clone(self);
+        std::thread::spawn(move || {
+            while let Ok(request) = channel::receive::<Request>(&socket) {
+                if channel::send(&socket, &answer(&*board, request)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+impl Silicon for TestBoard {
+    fn root_key_hash(&self) -> Result<[u8; 32], SiliconError> {
+        Ok(self.root_key_hash)
+    }
+
+    fn serial(&self) -> Result<String, SiliconError> {
+        Ok("HF-TEST-0001".into())
+    }
+
+    fn derive(&self, label: &str, context: &[u8]) -> Result<[u8; 32], SiliconError> {
+        Ok(*hkdf_sha256(&self.huk, &[], &[label.as_bytes(), &[0], context]).expose())
+    }
+
+    fn random(&self, bytes: usize) -> Result<Vec<u8>, SiliconError> {
+        let mut out = vec![0; bytes];
+        crypto::random(&mut out);
+        Ok(out)
+    }
+
+    fn life_cycle(&self) -> Result<LifeCycle, SiliconError> {
+        Ok(if self.factory.load(SeqCst) { LifeCycle::Factory } else { LifeCycle::Deployed })
+    }
+
+    fn deploy(&self) -> Result<(), SiliconError> {
+        self.factory.store(false, SeqCst);
+        Ok(())
+    }
+
+    fn fuse_counter(&self, _: u8) -> Result<u64, SiliconError> {
+        Ok(0)
+    }
+
+    fn raise_fuse_counter(&self, _: u8, _: u64) -> Result<(), SiliconError> {
+        Err(SiliconError::Refused("this board has no fuse counters".into()))
+    }
+
+    fn rpmb(&self, frames: &[u8]) -> Result<Vec<u8>, SiliconError> {
+        Ok(self.rpmb.lock().unwrap().exchange(frames))
+    }
+
+    fn uptime_ms(&self) -> Result<u64, SiliconError> {
+        Ok(self.uptime_ms.load(SeqCst))
+    }
+}
+
+/// The trusted screen with a person in front of it.
+#[derive(Default)]
+pub(crate) struct Screen {
+    state: Mutex<ScreenState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct ScreenState {
+    answers: VecDeque<Option<String>>,
+    shown: Vec<String>,
+    standing: Option<u32>,
+    cancelled: u32,
+}
+
+impl Screen {
+    /// The person will type this at the next prompt.
+    pub(crate) fn will_type(&self, text: &str) {
+        self.state.lock().unwrap().answers.push_back(Some(text.into()));
+    }
+
+    /// Waits until a prompt stands that nobody answers.
+    pub(crate) fn wait_for_prompt(&self) {
+        let state = self.state.lock().unwrap();
+        drop(self.changed.wait_while(state, |state| state.standing.is_none()).unwrap());
+    }
+
+    /// Waits until the TEE took a prompt away.
+    pub(crate) fn wait_for_cancel(&self) {
+        let state = self.state.lock().unwrap();
+        drop(self.changed.wait_while(state, |state| state.cancelled == 0).unwrap());
+    }
+
+    /// The titles of all prompts so far.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        self.state.lock().unwrap().shown.clone()
+    }
+
+    /// Serves the screen's channel until its other end closes.
+    pub(crate) fn serve(self: &Arc<Self>, socket: OwnedFd) {
+        let screen = Arc::clone(self);
+        std::thread::spawn(move || {
+            while let Ok(message) = channel::receive::<ToScreen>(&socket) {
+                if let Some(answer) = screen.take(message) {
+                    channel::send(&socket, &answer).unwrap();
+                }
+                screen.changed.notify_all();
+            }
+        });
+    }
+
+    fn take(&self, message: ToScreen) -> Option<FromScreen> {
+        let mut state = self.state.lock().unwrap();
+        match message {
+            ToScreen::Show { id, prompt } => {
+                state.shown.push(prompt.title);
+                match state.answers.pop_front() {
+                    Some(Some(text)) => Some(FromScreen::Entered { id, text }),
+                    Some(None) => Some(FromScreen::Cancelled { id }),
+                    None => {
+                        state.standing = Some(id);
+                        None
+                    }
+                }
+            }
+            ToScreen::Cancel { id } => {
+                assert_eq!(state.standing.take(), Some(id));
+                state.cancelled += 1;
+                None
+            }
+        }
+    }
+}
+
+/// The boot log, as it comes in.
+#[derive(Default)]
+pub(crate) struct BootLog {
+    records: Mutex<Vec<Record>>,
+    changed: Condvar,
+}
+
+impl BootLog {
+    /// Reads records until the other ends close.
+    pub(crate) fn serve(self: &Arc<Self>, pipe: OwnedFd) {
+        let log = Arc::clone(self);
+        std::thread::spawn(move || {
+            for line in std::io::BufReader::new(std::fs::File::from(pipe)).lines() {
+                let Ok(line) = line else { return };
+                log.records.lock().unwrap().push(serde_json::from_str(&line).unwrap());
+                log.changed.notify_all();
+            }
+        });
+    }
+
+    /// The processes of `name` so far, oldest first; waits until there are `count`.
+    pub(crate) fn processes(&self, name: &str, count: usize) -> Vec<i32> {
+        let pids = |records: &Vec<Record>| -> Vec<i32> {
+            let pid = |record: &Record| match record {
+                Record::Process { name: found, pid } if found == name => Some(*pid),
+                _ => None,
+            };
+            records.iter().filter_map(pid).collect()
+        };
+        let records = self.records.lock().unwrap();
+        let records =
+            self.changed.wait_while(records, |records| pids(records).len() < count).unwrap();
+        pids(&records)
+    }
+
+    /// What the kernel was found to lack.
+    pub(crate) fn weaknesses(&self) -> Vec<String> {
+        let weakness = |record: &Record| match record {
+            Record::Weakness { what, .. } => Some(what.clone()),
+            _ => None,
+        };
+        self.records.lock().unwrap().iter().filter_map(weakness).collect()
+    }
+}

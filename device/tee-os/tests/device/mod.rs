@@ -1,0 +1,147 @@
+//! A device in the test: the real trusted OS and real TAs over an emulated board.
+
+mod board;
+
+pub(crate) use self::board::{BootLog, Screen, TestBoard};
+use ::board::exec::{Launch, sealed};
+use ::board::{channel, fds};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with, socketpair,
+};
+use rustix::process::{Pid, WaitOptions, waitpid};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tee_api::boot::{Reply, Request};
+use tee_client::Tee;
+
+/// The probe's identifier, as the `tee` image carries it.
+const PROBE_ID: &[u8; 16] = b"holdfast-taprobe";
+
+/// A device that is powered on.
+pub(crate) struct Device {
+    pub(crate) board: Arc<TestBoard>,
+    pub(crate) screen: Arc<Screen>,
+    pub(crate) log: Arc<BootLog>,
+    pub(crate) pid: Pid,
+    boot: OwnedFd,
+    power: Option<OwnedFd>,
+    folder: tempfile::TempDir,
+}
+
+impl Device {
+    /// A board from the factory, powered on. `None`, and a line that says why, where the TAs
+    /// were not built.
+    pub(crate) fn new() -> Option<Self> {
+        Self::power_on(TestBoard::new([7; 32]))
+    }
+
+    /// Powers `board` on and waits until the TEE is up.
+    pub(crate) fn power_on(board: Arc<TestBoard>) -> Option<Self> {
+        let image = image()?;
+        board.reset_clock();
+        let folder = tempfile::tempdir().unwrap();
+        let (screen, log) = (Arc::new(Screen::default()), Arc::new(BootLog::default()));
+        let (secure, secure_end) = pair();
+        let (ui, ui_end) = pair();
+        let (boot, boot_end) = pair();
+        let (log_read, log_write) = rustix::pipe::pipe().unwrap();
+        let (power_read, power_write) = rustix::pipe::pipe().unwrap();
+        let listener = listener(&folder.path().join("tee.sock"));
+        board.serve(secure);
+        screen.serve(ui);
+        log.serve(log_read);
+        let program = std::fs::File::open(env!("CARGO_BIN_EXE_tee-os")).unwrap();
+        let pid = Launch::new(program.as_fd(), "tee-os")
+            .give(secure_end.as_fd(), fds::SECURE)
+            .give(log_write.as_fd(), fds::LOG)
+            .give(listener.as_fd(), fds::TEE_LISTENER)
+            .give(ui_end.as_fd(), fds::TRUSTED_UI)
+            .give(power_read.as_fd(), fds::POWER)
+            .give(image.as_fd(), fds::IMAGE)
+            .give(boot_end.as_fd(), fds::BOOT)
+            .spawn()
+            .unwrap();
+        drop(boot_end);
+        assert!(matches!(channel::receive(&boot).unwrap(), Reply::Up));
+        Some(Self { board, screen, log, pid, boot, power: Some(power_write), folder })
+    }
+
+    /// Asks the TEE as a bootloader; an image goes beside the request.
+    pub(crate) fn ask_boot(
+        &self,
+        request: &Request,
+        image: Option<&OwnedFd>,
+    ) -> (Reply, Vec<OwnedFd>) {
+        let image: Vec<_> = image.iter().map(|fd| fd.as_fd()).collect();
+        channel::send_with_fds(&self.boot, request, &image).unwrap();
+        channel::receive_with_fds(&self.boot).unwrap()
+    }
+
+    /// The TEE as programs of the system reach it.
+    pub(crate) fn tee(&self) -> Tee {
+        Tee::connect(self.folder.path().join("tee.sock")).unwrap()
+    }
+
+    /// Powers off; waits until the trusted OS ended. Gives the board back.
+    pub(crate) fn power_off(mut self) -> Arc<TestBoard> {
+        self.end();
+        Arc::clone(&self.board)
+    }
+
+    fn end(&mut self) {
+        if self.power.take().is_some() {
+            let (_, status) = waitpid(Some(self.pid), WaitOptions::empty()).unwrap().unwrap();
+            if !std::thread::panicking() {
+                assert_eq!(status.exit_status(), Some(0), "the trusted OS ends cleanly");
+            }
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn pair() -> (OwnedFd, OwnedFd) {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+}
+
+fn listener(path: &Path) -> OwnedFd {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    listen(&socket, 16).unwrap();
+    socket
+}
+
+/// The `tee` image with gatekeeper and the probe.
+fn image() -> Option<OwnedFd> {
+    let folder = PathBuf::from(env!("CARGO_BIN_EXE_tee-os"));
+    let folder = folder.parent().unwrap();
+    let gatekeeper = program(&folder.join("ta-gatekeeper"), "cargo build -p ta-gatekeeper")?;
+    let probe = folder.join("examples/ta-probe");
+    let probe = program(&probe, "cargo build -p tee-sdk --example ta-probe")?;
+    let mut archive = bootimg::cpio::Writer::new();
+    archive.directory("etc", 0o755).unwrap();
+    archive.directory("etc/ta", 0o755).unwrap();
+    archive.file("etc/ta/ta-probe", 0o644, PROBE_ID).unwrap();
+    archive.file("ta-gatekeeper", 0o755, &gatekeeper).unwrap();
+    archive.file("ta-probe", 0o755, &probe).unwrap();
+    Some(sealed("tee", &archive.finish()).unwrap())
+}
+
+fn program(path: &Path, build: &str) -> Option<Vec<u8>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Some(bytes),
+        Err(_) if std::env::var_os("CI").is_some() => {
+            panic!("{} is missing: run `{build}` first", path.display())
+        }
+        Err(_) => {
+            eprintln!("not run: {} is missing; `{build}` makes it", path.display());
+            None
+        }
+    }
+}

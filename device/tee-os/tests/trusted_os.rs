@@ -1,0 +1,243 @@
+//! The real trusted OS with real TAs, over an emulated board.
+
+mod device;
+#[path = "../../tee-sdk/examples/ta-probe/protocol.rs"]
+mod probe;
+
+use device::{Device, TestBoard};
+use probe::{Command as Try, Probe, Reply as Tried};
+use serde_bytes::ByteBuf;
+use tee_api::gatekeeper::{Command, Gatekeeper, Reply};
+use tee_api::keymint::KeyMint;
+use tee_client::{Session, TeeError};
+
+const PIN: &str = "271828";
+
+fn enrol(device: &Device, lock: &Session<Gatekeeper>) {
+    device.screen.will_type(PIN);
+    device.screen.will_type(PIN);
+    assert!(matches!(lock.call(Command::Enrol), Ok(Reply::Done)));
+}
+
+fn ce_key(device: &Device, lock: &Session<Gatekeeper>) -> Vec<u8> {
+    device.screen.will_type(PIN);
+    match lock.call(Command::Unlock).unwrap() {
+        Reply::Unlocked { ce_key, .. } => ce_key.into_vec(),
+        _ => panic!("the right PIN unlocks"),
+    }
+}
+
+fn is_alive(pid: i32) -> bool {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::test_kill_process(pid).is_ok()
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    panic!("not within five seconds: {what}");
+}
+
+#[test]
+fn s3_3_3_the_screen_lock_opens_the_same_key_after_power_off() {
+    let Some(device) = Device::new() else { return };
+    let lock = device.tee().session::<Gatekeeper>().unwrap();
+    enrol(&device, &lock);
+    let key = ce_key(&device, &lock);
+    device.screen.will_type("0000");
+    assert!(matches!(lock.call(Command::Unlock), Ok(Reply::Wrong { failures: 1, .. })));
+    assert_eq!(device.screen.shown().len(), 4);
+    let board = device.power_off();
+
+    let device = Device::power_on(board).unwrap();
+    let lock = device.tee().session::<Gatekeeper>().unwrap();
+    let Reply::Status(status) = lock.call(Command::Status).unwrap() else {
+        panic!("a status was due");
+    };
+    assert_eq!((status.enrolled, status.unlocked_once, status.failures), (true, false, 1));
+    assert_eq!(ce_key(&device, &lock), key);
+}
+
+#[test]
+fn power_off_leaves_no_process() {
+    let Some(device) = Device::new() else { return };
+    let tas = ["ta-gatekeeper", "ta-probe"].map(|name| device.log.processes(name, 1)[0]);
+    for pid in tas {
+        assert!(is_alive(pid), "the log names the process as the host sees it");
+    }
+    device.power_off();
+    for pid in tas {
+        wait_until("TA processes end", || !is_alive(pid));
+    }
+}
+
+#[test]
+fn nothing_is_left_when_the_trusted_os_is_killed() {
+    let Some(device) = Device::new() else { return };
+    let pid = device.log.processes("ta-probe", 1)[0];
+    rustix::process::kill_process(device.pid, rustix::process::Signal::KILL).unwrap();
+    wait_until("the TA ends", || !is_alive(pid));
+    std::mem::forget(device);
+}
+
+#[test]
+fn a_ta_that_dies_starts_clean_and_others_never_notice() {
+    let Some(device) = Device::new() else { return };
+    let tee = device.tee();
+    let lock = tee.session::<Gatekeeper>().unwrap();
+    enrol(&device, &lock);
+    let first = tee.session::<Probe>().unwrap();
+    let second = tee.session::<Probe>().unwrap();
+    assert_eq!(second.call(Try::Sessions), Ok(Tried::Number(2)));
+    assert_eq!(first.call(Try::Panic), Err(TeeError::TargetDead));
+    // The other session died with it; the next call is in a new one.
+    assert_eq!(second.call(Try::Sessions), Err(TeeError::TargetDead));
+    assert_eq!(second.call(Try::Sessions), Ok(Tried::Number(1)));
+    let pids = device.log.processes("ta-probe", 2);
+    assert_ne!(pids[0], pids[1]);
+    assert_eq!(device.log.processes("ta-gatekeeper", 1).len(), 1);
+    ce_key(&device, &lock);
+}
+
+#[test]
+fn s2_1_1_a_ta_opens_no_file_and_no_socket_and_starts_nothing() {
+    let Some(device) = Device::new() else { return };
+    let probe = device.tee().session::<Probe>().unwrap();
+    for path in ["/", "/etc/passwd", "/proc/self/mem", "/dev/mem", "/tmp"] {
+        let tried = probe.call(Try::OpenFile(path.into()));
+        assert_eq!(tried, Ok(Tried::Errno(13)), "{path}");
+    }
+    let os = device.pid.as_raw_nonzero().get();
+    for command in [Try::Socket, Try::Fork, Try::Trace(os), Try::MapExecutable] {
+        let tried = probe.call(&command);
+        assert_eq!(tried, Err(TeeError::TargetDead), "{command:?}");
+    }
+    assert_eq!(probe.call(Try::Sessions), Ok(Tried::Number(1)));
+}
+
+#[test]
+fn s3_1_2_each_ta_has_its_own_objects_and_keys() {
+    let Some(device) = Device::new() else { return };
+    let tee = device.tee();
+    enrol(&device, &tee.session::<Gatekeeper>().unwrap());
+    let probe = tee.session::<Probe>().unwrap();
+    let missing = probe.call(Try::Get("screen-lock".into()));
+    assert!(matches!(missing, Err(TeeError::NotFound(_))));
+    let value = ByteBuf::from(vec![7; 16 * 1024]);
+    assert_eq!(probe.call(Try::Put("mine".into(), value.clone())), Ok(Tried::Done));
+    assert_eq!(probe.call(Try::Get("mine".into())), Ok(Tried::Bytes(value)));
+    let key = probe.call(Try::Derive("label".into()));
+    assert_eq!(probe.call(Try::Derive("label".into())), key);
+    assert_ne!(probe.call(Try::Derive("other".into())), key);
+    let denied = probe.call(Try::LeaveFactory);
+    assert!(matches!(denied, Err(TeeError::Denied(_))));
+}
+
+#[test]
+fn a_prompt_holds_up_nobody_else_and_goes_with_who_asked() {
+    let Some(device) = Device::new() else { return };
+    let tee = device.tee();
+    enrol(&device, &tee.session::<Gatekeeper>().unwrap());
+    // A program asks to unlock and is killed while the prompt stands.
+    let path = tee.clone();
+    let asking = Process::asking_to_unlock(&path);
+    device.screen.wait_for_prompt();
+    let probe = tee.session::<Probe>().unwrap();
+    assert_eq!(probe.call(Try::Sessions), Ok(Tried::Number(1)));
+    drop(asking);
+    device.screen.wait_for_cancel();
+    ce_key(&device, &tee.session::<Gatekeeper>().unwrap());
+}
+
+/// A raw connection with a request on its way, which drops without an answer.
+struct Process(#[expect(dead_code, reason = "held open")] rustix::fd::OwnedFd);
+
+impl Process {
+    fn asking_to_unlock(tee: &tee_client::Tee) -> Self {
+        use board::channel;
+        use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
+        use tee_api::Protocol;
+        use tee_api::ree::{Reply, Request};
+        let socket = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+        connect(&socket, &SocketAddrUnix::new(tee.path()).unwrap()).unwrap();
+        channel::send(&socket, &Request::Open { ta: Gatekeeper::TA }).unwrap();
+        let Reply::Opened { session } = channel::receive(&socket).unwrap() else {
+            panic!("a session was due");
+        };
+        let command = ByteBuf::from(channel::encode(&Command::Unlock).unwrap());
+        channel::send(&socket, &Request::Invoke { session, command }).unwrap();
+        Self(socket)
+    }
+}
+
+#[test]
+fn refuses_strangers_sessions_and_malformed_requests() {
+    use board::channel;
+    use tee_api::ree::{Reply, Request};
+    let Some(device) = Device::new() else { return };
+    let tee = device.tee();
+    assert!(matches!(tee.session::<KeyMint>(), Err(TeeError::NotFound(_))));
+    let _open = tee.session::<Probe>().unwrap();
+    let Process(socket) = &Process::asking_to_unlock(&tee);
+    assert!(matches!(channel::receive(socket), Ok(Reply::Refused(TeeError::BadState(_)))));
+    // Sessions of other connections, guessed.
+    for session in 0..20 {
+        let command = ByteBuf::from(channel::encode(&Try::Sessions).unwrap());
+        channel::send(socket, &Request::Invoke { session, command }).unwrap();
+        let refused = channel::receive(socket).unwrap();
+        assert!(matches!(refused, Reply::Refused(_)), "session {session}");
+    }
+    rustix::io::write(socket, b"\xFF\xFF").unwrap();
+    assert!(matches!(channel::receive::<Reply>(socket), Err(channel::ChannelError::Closed)));
+    assert!(tee.session::<Probe>().is_ok());
+}
+
+#[test]
+fn s3_1_2_a_board_with_anothers_chip_says_so_and_boots_nothing() {
+    use tee_api::boot::{Reply, Request};
+    let Some(device) = Device::new() else { return };
+    let board = device.power_off();
+    let device = Device::power_on(TestBoard::with_chip_of(&board)).unwrap();
+    let image = board::exec::sealed("bl2", b"any").unwrap();
+    let verify = Request::VerifyBl2 { partition: "bl2_a".into() };
+    let (reply, _) = device.ask_boot(&verify, Some(&image));
+    assert!(matches!(reply, Reply::Rejected { reason, .. } if reason.contains("RPMB")));
+    let (reply, _) = device.ask_boot(&Request::RollbackIndexes, None);
+    assert!(matches!(reply, Reply::Refused(TeeError::Security(_))));
+    let lock = device.tee().session::<Gatekeeper>().unwrap();
+    assert!(matches!(lock.call(Command::Status), Err(TeeError::Security(_))));
+}
+
+#[test]
+fn s3_3_3_the_wait_runs_by_the_boards_clock() {
+    let Some(device) = Device::new() else { return };
+    let lock = device.tee().session::<Gatekeeper>().unwrap();
+    enrol(&device, &lock);
+    for _ in 0..5 {
+        device.screen.will_type("0000");
+        assert!(matches!(lock.call(Command::Unlock), Ok(Reply::Wrong { .. })));
+    }
+    assert!(matches!(lock.call(Command::Unlock), Ok(Reply::Throttled { .. })));
+    device.board.advance_ms(60_000);
+    ce_key(&device, &lock);
+}
+
+#[test]
+fn the_processes_are_small() {
+    let Some(device) = Device::new() else { return };
+    let lock = device.tee().session::<Gatekeeper>().unwrap();
+    enrol(&device, &lock);
+    ce_key(&device, &lock);
+    let tas = ["ta-gatekeeper", "ta-probe"].map(|name| device.log.processes(name, 1)[0]);
+    for pid in [device.pid.as_raw_nonzero().get()].iter().chain(&tas) {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        eprintln!("{pid}: {kib} KiB resident");
+        assert!(kib < 12 * 1024, "{pid} has {kib} KiB resident");
+    }
+}

@@ -1,0 +1,110 @@
+//! A trusted application that tries what no trusted application may: for tests of the trusted
+//! OS, and the smallest example of a TA.
+
+mod protocol;
+
+use protocol::{Command, Probe, Reply};
+use rustix::io::Errno;
+use serde_bytes::ByteBuf;
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use tee_sdk::{Context, Login, TeeError, TrustedApplication};
+
+fn main() -> ExitCode {
+    tee_sdk::run::<App>()
+}
+
+#[derive(Default)]
+struct App {
+    sessions: BTreeSet<u32>,
+}
+
+impl TrustedApplication for App {
+    type Protocol = Probe;
+
+    fn open(&mut self, _: &mut Context<'_>, session: u32, _: Login) -> Result<(), TeeError> {
+        self.sessions.insert(session);
+        Ok(())
+    }
+
+    fn invoke(
+        &mut self,
+        context: &mut Context<'_>,
+        _session: u32,
+        command: Command,
+    ) -> Result<Reply, TeeError> {
+        Ok(match command {
+            Command::OpenFile(path) => outcome(open_file(&path)),
+            Command::Socket => outcome(socket()),
+            Command::Fork => outcome(fork()),
+            Command::Trace(pid) => outcome(trace(pid)),
+            Command::MapExecutable => outcome(map_executable()),
+            Command::Panic => panic!("as asked"),
+            Command::Sessions => Reply::Number(self.sessions.len()),
+            Command::Derive(label) => {
+                Reply::Bytes(ByteBuf::from(*context.derive_key(&label, &[])?.expose()))
+            }
+            Command::Put(name, value) => {
+                context.storage_put(&name, &value)?;
+                Reply::Done
+            }
+            Command::Get(name) => match context.storage_get(&name)? {
+                Some(value) => Reply::Bytes(ByteBuf::from(value.to_vec())),
+                None => return Err(TeeError::NotFound(name)),
+            },
+            Command::Confirm => {
+                context.confirm("Probe", "Really?")?;
+                Reply::Done
+            }
+            Command::LeaveFactory => {
+                context.leave_factory()?;
+                Reply::Done
+            }
+        })
+    }
+
+    fn close(&mut self, session: u32) {
+        self.sessions.remove(&session);
+    }
+}
+
+fn outcome(result: Result<(), Errno>) -> Reply {
+    match result {
+        Ok(()) => Reply::Done,
+        Err(error) => Reply::Errno(error.raw_os_error()),
+    }
+}
+
+fn open_file(path: &str) -> Result<(), Errno> {
+    use rustix::fs::{Mode, OFlags, open};
+    open(path, OFlags::RDONLY, Mode::empty()).map(drop)
+}
+
+fn socket() -> Result<(), Errno> {
+    use rustix::net::{AddressFamily, SocketType, socket};
+    socket(AddressFamily::INET, SocketType::STREAM, None).map(drop)
+}
+
+fn fork() -> Result<(), Errno> {
+    // SAFETY: the process has one thread; the call ends it anyway.
+    match unsafe { libc::fork() } {
+        -1 => Err(Errno::PERM),
+        _ => Ok(()),
+    }
+}
+
+fn trace(pid: i32) -> Result<(), Errno> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: attaching reads and writes nothing of this process; the call ends it anyway.
+    match unsafe { libc::ptrace(libc::PTRACE_ATTACH, pid, none, none) } {
+        -1 => Err(Errno::PERM),
+        _ => Ok(()),
+    }
+}
+
+fn map_executable() -> Result<(), Errno> {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+    let all = ProtFlags::READ | ProtFlags::WRITE | ProtFlags::EXEC;
+    // SAFETY: a new mapping at an address of the kernel's choice; the call ends the process.
+    unsafe { mmap_anonymous(std::ptr::null_mut(), 4096, all, MapFlags::PRIVATE) }.map(drop)
+}

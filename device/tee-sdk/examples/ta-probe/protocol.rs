@@ -1,0 +1,58 @@
+//! What the probe is asked. The test that asks shares this file.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use tee_api::{Protocol, TaId};
+
+/// The probe's protocol.
+#[derive(Debug)]
+pub(crate) enum Probe {}
+
+impl Protocol for Probe {
+    const TA: TaId = TaId(*b"holdfast-taprobe");
+    const NAME: &'static str = "ta-probe";
+    type Command = Command;
+    type Reply = Reply;
+}
+
+/// What it is to try.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Command {
+    /// Open a file. → `Errno`
+    OpenFile(String),
+    /// Make a network socket. Ends the process.
+    Socket,
+    /// Start a process. Ends the process.
+    Fork,
+    /// Trace a process. Ends the process.
+    Trace(i32),
+    /// Make memory executable. Ends the process.
+    MapExecutable,
+    /// Panic. Ends the process.
+    Panic,
+    /// Count the sessions that are open. → `Number`
+    Sessions,
+    /// A key. → `Bytes`
+    Derive(String),
+    /// Store. → `Done`
+    Put(String, ByteBuf),
+    /// Read. → `Bytes`
+    Get(String),
+    /// Ask on the trusted screen. → `Done`
+    Confirm,
+    /// A service that is not for this TA. → `Done`
+    LeaveFactory,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// The kernel refused with this number.
+    Errno(i32),
+    /// It went through.
+    Done,
+    /// A number.
+    Number(usize),
+    /// Bytes.
+    Bytes(ByteBuf),
+}
