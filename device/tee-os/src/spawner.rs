@@ -131,7 +131,7 @@ fn receive_hello(socket: &OwnedFd) -> Result<i32, ChannelError> {
 /// The spawner's life: one request after the other, until the trusted OS is gone.
 fn serve(control: &OwnedFd, programs: &[Program]) -> Result<(), Box<dyn std::error::Error>> {
     isolation::drop_capabilities()?;
-    sandbox::forbid_new_privileges()?;
+    sandbox::close_to_observers()?;
     sandbox::allow_only(STARTS_PROGRAMS)?;
     loop {
         let (index, fds): (u32, _) = match channel::receive_with_fds(control) {

@@ -95,15 +95,9 @@ pub fn enter_as_ta() -> Result<(), SandboxError> {
 /// No new privileges, no core dump, and no `ptrace` or `/proc/PID/mem` for processes of the
 /// same user.
 pub fn close_to_observers() -> Result<(), SandboxError> {
-    forbid_new_privileges()?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    Ok(())
-}
-
-/// No privilege is gained by running a program, and nothing leaves a core dump.
-pub fn forbid_new_privileges() -> Result<(), SandboxError> {
     rustix::thread::set_no_new_privs(true)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 

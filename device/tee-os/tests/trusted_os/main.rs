@@ -1,7 +1,9 @@
 //! The real trusted OS with real TAs, over an emulated board.
 
+mod boot;
 mod device;
-#[path = "../../tee-sdk/examples/ta-probe/protocol.rs"]
+mod memory;
+#[path = "../../../tee-sdk/examples/ta-probe/protocol.rs"]
 mod probe;
 
 use device::{Device, TestBoard};
@@ -154,7 +156,7 @@ fn a_prompt_holds_up_nobody_else_and_goes_with_who_asked() {
 }
 
 /// A raw connection with a request on its way, which drops without an answer.
-struct Process(#[expect(dead_code, reason = "held open")] rustix::fd::OwnedFd);
+struct Process(rustix::fd::OwnedFd);
 
 impl Process {
     fn asking_to_unlock(tee: &tee_client::Tee) -> Self {

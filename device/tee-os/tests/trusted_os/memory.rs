@@ -1,0 +1,150 @@
+//! Whoever tries to look into the TEE: processes of the same user, and root of the system's
+//! own user namespace.
+//!
+//! The attacker is this test program once more, started with `ATTACKED` set to the victims'
+//! process numbers. It first shows on a child of its own that its methods work.
+
+use crate::device::Device;
+use rustix::process::Pid;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+const ATTACKED: &str = "HOLDFAST_TEST_ATTACKED";
+
+/// All processes of a device's TEE.
+fn victims(device: &Device) -> String {
+    let os = device.pid.as_raw_nonzero().get();
+    let tas = ["ta-gatekeeper", "ta-probe"].map(|name| device.log.processes(name, 1)[0]);
+    // A TA that answered has locked itself in.
+    let tee = device.tee();
+    tee.session::<tee_api::gatekeeper::Gatekeeper>().unwrap();
+    tee.session::<crate::probe::Probe>().unwrap();
+    // The process that starts TAs: whoever controls it controls them.
+    let children = std::fs::read_to_string(format!("/proc/{os}/task/{os}/children")).unwrap();
+    format!("{os} {} {} {}", children.trim(), tas[0], tas[1])
+}
+
+fn attack(device: &Device, prepare: fn() -> std::io::Result<()>) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "memory::attacker", "--nocapture"]);
+    command.env(ATTACKED, victims(device));
+    // SAFETY: `prepare` makes system calls only.
+    let output = unsafe { command.pre_exec(prepare) }.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{errors}");
+    assert!(said.contains("refused everywhere"), "the attacker ran: {said}{errors}");
+}
+
+#[test]
+fn s2_1_1_a_process_of_the_same_user_reads_nothing_of_the_tee() {
+    let Some(device) = Device::new() else { return };
+    attack(&device, become_ordinary);
+}
+
+#[test]
+fn s2_1_1_root_of_the_systems_namespace_reads_nothing_of_the_tee() {
+    let Some(device) = Device::new() else { return };
+    if device.log.weaknesses().iter().any(|what| what == "TEE: namespaces") {
+        eprintln!("not run: this kernel allows no user namespaces");
+        return;
+    }
+    attack(&device, become_root_of_a_namespace);
+}
+
+/// No capability, not even where the user is root.
+fn become_ordinary() -> std::io::Result<()> {
+    tee_sdk::isolation::drop_capabilities()?;
+    Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// As the system's root is: all capabilities, in a user namespace of its own.
+fn become_root_of_a_namespace() -> std::io::Result<()> {
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    // SAFETY: only the user namespace changes.
+    unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }?;
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
+}
+
+/// Not a test by itself: what `attack` starts.
+#[test]
+fn attacker() {
+    let Ok(victims) = std::env::var(ATTACKED) else { return };
+    let mut child = Command::new("/proc/self/exe")
+        .args(["--exact", "memory::idle"])
+        .env(ATTACKED, "")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let methods: [(&str, fn(i32) -> bool); 5] = [
+        ("/proc/PID/mem", opens_memory),
+        ("process_vm_readv", reads_memory),
+        ("ptrace", traces),
+        ("/proc/PID/fd", sees_descriptors),
+        ("pidfd_getfd", takes_descriptor),
+    ];
+    let own = i32::try_from(child.id()).unwrap();
+    for (name, works) in methods {
+        assert!(works(own), "{name} works on a process that is not locked in");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for victim in victims.split(' ') {
+        let victim = victim.parse().unwrap();
+        assert!(rustix::process::getpgid(Pid::from_raw(victim)).is_ok(), "{victim} runs");
+        for (name, works) in methods {
+            assert!(!works(victim), "{name} works on {victim}");
+        }
+    }
+    println!("refused everywhere");
+}
+
+/// Not a test by itself: what the attacker tries its methods on.
+#[test]
+fn idle() {
+    if std::env::var_os(ATTACKED).is_some() {
+        let _ = std::io::stdin().read_line(&mut String::new());
+    }
+}
+
+fn opens_memory(pid: i32) -> bool {
+    std::fs::File::open(format!("/proc/{pid}/mem")).is_ok()
+}
+
+fn reads_memory(pid: i32) -> bool {
+    let mut byte = [0_u8];
+    let local = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+    // No page is there, so a permitted read fails with EFAULT and a refused one with EPERM.
+    let remote = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 1 };
+    // SAFETY: both vectors are valid for the call; it writes at most one byte into `byte`.
+    let read = unsafe { libc::process_vm_readv(pid, &local, 1, &remote, 1, 0) };
+    read >= 0 || std::io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
+}
+
+fn traces(pid: i32) -> bool {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: attaching and detaching touches no memory of this process.
+    unsafe {
+        if libc::ptrace(libc::PTRACE_SEIZE, pid, none, none) != 0 {
+            return false;
+        }
+        libc::ptrace(libc::PTRACE_INTERRUPT, pid, none, none);
+        libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL);
+        libc::ptrace(libc::PTRACE_DETACH, pid, none, none) == 0
+    }
+}
+
+fn sees_descriptors(pid: i32) -> bool {
+    (0..12).any(|fd| std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).is_ok())
+}
+
+fn takes_descriptor(pid: i32) -> bool {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+    let Some(pid) = Pid::from_raw(pid) else { return false };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+    (0..12).any(|fd| pidfd_getfd(&pidfd, fd, PidfdGetfdFlags::empty()).is_ok())
+}
