@@ -10,6 +10,8 @@ pub const CMDLINE_MAX_BYTES: usize = 1535;
 
 const MAGIC: [u8; 8] = *b"ANDROID!";
 const V3_HEADER_BYTES: u32 = 1580;
+/// What mkbootimg of Android 11 wrote into the header of version 3, which had 1580 bytes even so.
+const V3_HEADER_BYTES_OF_ANDROID_11: u32 = 1596;
 const V4_HEADER_BYTES: u32 = 1584;
 
 /// A boot image.
@@ -137,7 +139,8 @@ impl<'a> BootImage<'a> {
             4 => (V4_HEADER_BYTES, field(V3_HEADER_BYTES as usize)),
             other => return Err(BootImageError::Version(other)),
         };
-        if field(20) != header_bytes {
+        let old = field(40) == 3 && field(20) == V3_HEADER_BYTES_OF_ANDROID_11;
+        if field(20) != header_bytes && !old {
             return Err(BootImageError::Field("header_size"));
         }
         if !is_zero(&header[24..40]) || !is_zero(&header[header_bytes as usize..]) {

@@ -62,12 +62,9 @@ impl Slot {
 /// What is known of one slot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SlotState {
-    /// 1 to 15, higher is tried first; 0 = not bootable.
-    pub priority: u8,
-    /// How many more boots may be tried before the slot was marked successful: 0 to 7.
-    pub tries_remaining: u8,
-    /// Whether the system in it came up once.
-    pub successful: bool,
+    priority: u8,
+    tries_remaining: u8,
+    successful: bool,
 }
 
 impl SlotState {
@@ -76,6 +73,34 @@ impl SlotState {
         Self { priority: MAX_PRIORITY, tries_remaining: MAX_TRIES, successful: false };
     /// A slot that must not boot.
     pub const UNBOOTABLE: Self = Self { priority: 0, tries_remaining: 0, successful: false };
+
+    /// A state, if its numbers are in range.
+    #[must_use]
+    pub const fn new(priority: u8, tries_remaining: u8, successful: bool) -> Option<Self> {
+        if priority <= MAX_PRIORITY && tries_remaining <= MAX_TRIES {
+            Some(Self { priority, tries_remaining, successful })
+        } else {
+            None
+        }
+    }
+
+    /// 1 to 15, higher is tried first; 0 = not bootable.
+    #[must_use]
+    pub const fn priority(self) -> u8 {
+        self.priority
+    }
+
+    /// How many more boots may be tried before the slot was marked successful: 0 to 7.
+    #[must_use]
+    pub const fn tries_remaining(self) -> u8 {
+        self.tries_remaining
+    }
+
+    /// Whether the system in it came up once.
+    #[must_use]
+    pub const fn is_successful(self) -> bool {
+        self.successful
+    }
 
     /// Whether it may be tried.
     #[must_use]
@@ -111,6 +136,11 @@ impl SlotMetadata {
     #[must_use]
     pub const fn get(&self, slot: Slot) -> SlotState {
         self.slots[slot.index()]
+    }
+
+    /// Sets the state of a slot.
+    pub const fn set(&mut self, slot: Slot, state: SlotState) {
+        self.slots[slot.index()] = state;
     }
 
     /// The slot to try: the bootable one with the highest priority, a before b.
@@ -186,18 +216,12 @@ impl SlotMetadata {
         if bytes[4..6] != [1, 0] {
             return Err(MiscError::Version(bytes[4], bytes[5]));
         }
-        let mut slots = [SlotState::default(); 2];
-        for (slot, field) in slots.iter_mut().zip(bytes[8..16].chunks_exact(4)) {
-            *slot = SlotState {
-                priority: field[0],
-                tries_remaining: field[1],
-                successful: field[2] == 1,
-            };
+        let mut metadata = Self::default();
+        for (slot, field) in Slot::ALL.into_iter().zip(bytes[8..16].chunks_exact(4)) {
+            let state = SlotState::new(field[0], field[1], field[2] == 1);
+            metadata.set(slot, state.ok_or(MiscError::Field)?);
         }
-        let metadata = Self { slots };
-        let in_range =
-            |slot: SlotState| slot.priority <= MAX_PRIORITY && slot.tries_remaining <= MAX_TRIES;
-        if metadata.encode() != *bytes || !slots.into_iter().all(in_range) {
+        if metadata.encode() != *bytes {
             return Err(MiscError::Field);
         }
         Ok(metadata)

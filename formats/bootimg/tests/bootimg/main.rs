@@ -1,0 +1,8 @@
+//! Tests of the crate's interface, one module for each format. Peers (Debian packages gdisk,
+//! mkbootimg, cpio) are compared with where they are present.
+
+mod boot;
+mod cpio;
+mod gpt;
+mod misc;
+mod peer;
