@@ -9,6 +9,7 @@
 //! | `POST /v1/password/forgot` | anyone | [`Forgot`] → 202; a code goes to the recovery e-mail |
 //! | `POST /v1/password/reset` | anyone | [`Reset`] → 204 |
 //! | `POST /v1/password` | user | [`Change`] → 204 |
+//! | `POST /v1/account/close` | user | [`Close`] → 204; everything of the account is deleted |
 //! | `POST /v1/owner-assertion` | user or device | → [`OwnerAssertion`] |
 
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,13 @@ pub struct Change {
     pub old_password: String,
     /// The new one.
     pub new_password: String,
+}
+
+/// Closes the account and deletes everything of it, its key at the Key Center included.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Close {
+    /// The password.
+    pub password: String,
 }
 
 /// What its owner shows to the Key Center to use the account's keys.

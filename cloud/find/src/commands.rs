@@ -1,12 +1,24 @@
 //! Commands of the owner and what came of them.
 
 use crate::{Error, Find};
+use effects::UnixMillis;
 use sqlx::Row as _;
 use wire::find::{Command, Issued, Outcome, Position, Report};
 
 const TABLE: &str = "find_commands";
 /// The longest message of lost mode, in characters.
 const MESSAGE_CHARACTERS: usize = 500;
+
+/// A command, as the device's owner sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommandView {
+    /// What was wanted.
+    pub command: Command,
+    /// When.
+    pub issued_at: UnixMillis,
+    /// What came of it.
+    pub outcome: Outcome,
+}
 
 impl Find {
     /// Issues a command to a device that its owner holds. Written down first: in the audit log,
@@ -67,14 +79,45 @@ impl Find {
         for row in rows {
             let device_id: String = row.get("device_id");
             let sealed: Vec<u8> = row.get("command_sealed");
-            let command = self
-                .sealer
-                .open(TABLE, "command_sealed", &device_id, &sealed)
-                .and_then(|json| serde_json::from_slice(&json).ok())
-                .ok_or(Error::Damaged("a command"))?;
+            let command = self.open_json(&device_id, "command_sealed", &sealed)?;
             self.send(&device_id, row.get::<i64, _>("command_id") as u64, &command).await?;
         }
         Ok(())
+    }
+
+    /// The newest commands to a device.
+    pub async fn recent(&self, device_id: &str, at_most: u32) -> Result<Vec<CommandView>, Error> {
+        let rows = sqlx::query(
+            "SELECT * FROM find_commands WHERE device_id = $1 ORDER BY command_id DESC LIMIT $2",
+        )
+        .bind(device_id)
+        .bind(at_most)
+        .fetch_all(&self.pool)
+        .await?;
+        let view = |row: &sqlx::sqlite::SqliteRow| {
+            let outcome = match row.get::<Option<Vec<u8>>, _>("outcome_sealed") {
+                Some(sealed) => self.open_json(device_id, "outcome_sealed", &sealed)?,
+                None => Outcome::Pending,
+            };
+            Ok(CommandView {
+                command: self.open_json(device_id, "command_sealed", row.get("command_sealed"))?,
+                issued_at: UnixMillis(row.get::<i64, _>("issued_at_ms") as u64),
+                outcome,
+            })
+        };
+        rows.iter().map(view).collect()
+    }
+
+    fn open_json<T: serde::de::DeserializeOwned>(
+        &self,
+        device_id: &str,
+        column: &str,
+        sealed: &[u8],
+    ) -> Result<T, Error> {
+        self.sealer
+            .open(TABLE, column, device_id, sealed)
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .ok_or(Error::Damaged("a command"))
     }
 
     /// What came of a command.
@@ -90,10 +133,7 @@ impl Find {
         let Some(sealed) = row.get::<Option<Vec<u8>>, _>("outcome_sealed") else {
             return Ok(Outcome::Pending);
         };
-        self.sealer
-            .open(TABLE, "outcome_sealed", device_id, &sealed)
-            .and_then(|json| serde_json::from_slice(&json).ok())
-            .ok_or(Error::Damaged("a command's outcome"))
+        self.open_json(device_id, "outcome_sealed", &sealed)
     }
 
     /// A device tells what came of a command, or just where it is.

@@ -16,6 +16,7 @@ mod state;
 mod tickets;
 
 pub use activation::{Bound, Owners};
+pub use commands::CommandView;
 pub use error::Error;
 pub use state::State;
 

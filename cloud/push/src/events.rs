@@ -107,6 +107,18 @@ impl Push {
         Ok(transaction.commit().await?)
     }
 
+    pub(crate) async fn acknowledge_up_to(&self, device_id: &str, last: u64) -> Result<(), Error> {
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "SELECT event_id FROM push_events WHERE device_id = $1 AND event_id <= $2",
+        )
+        .bind(device_id)
+        .bind(last.min(i64::MAX as u64) as i64)
+        .fetch_all(&self.pool)
+        .await?;
+        let ids: Vec<u64> = ids.into_iter().map(|id| id as u64).collect();
+        if ids.is_empty() { Ok(()) } else { self.acknowledge(device_id, &ids).await }
+    }
+
     /// Takes back the commands that a device has not acknowledged; messages stay.
     pub async fn withdraw_commands(&self, device_id: &str) -> Result<(), Error> {
         sqlx::query("DELETE FROM push_events WHERE device_id = $1 AND message_id IS NULL")

@@ -87,14 +87,17 @@ impl Drop for Link {
 }
 
 impl Push {
-    /// Opens a device's link, from the event after `last_event_id` on. Events that were sent but
-    /// not acknowledged come again to a device that names none.
+    /// Opens a device's link, from the event after `last_event_id` on: naming it acknowledges all
+    /// up to it. Events that were sent but not acknowledged come again to a device that names none.
     pub async fn link(
         self: &Arc<Self>,
         device_id: &str,
         last_event_id: Option<u64>,
     ) -> Result<Link, Error> {
         self.note_seen(device_id).await?;
+        if let Some(last) = last_event_id {
+            self.acknowledge_up_to(device_id, last).await?;
+        }
         Ok(Link {
             news: self.links.join(device_id),
             push: Arc::clone(self),

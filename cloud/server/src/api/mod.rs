@@ -1,0 +1,25 @@
+//! The JSON API. One module a service, as in `wire`; each handler is a call of its service.
+
+mod account;
+mod attest;
+pub(crate) mod devices;
+mod find;
+mod link;
+mod push;
+
+use crate::app::App;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+
+/// The largest body of a request, where the route does not say another.
+const BODY_BYTES: usize = 256 * 1024;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .merge(account::routes())
+        .merge(attest::routes())
+        .merge(devices::routes())
+        .merge(find::routes())
+        .merge(push::routes())
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+}

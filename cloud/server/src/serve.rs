@@ -1,0 +1,95 @@
+//! The process: opens everything, listens, says so, and ends cleanly.
+
+use crate::app::App;
+use crate::{Config, api, console, housekeeping};
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use effects::{Clock, Entropy, SystemClock, SystemEntropy};
+use http::{HeaderName, HeaderValue, header};
+use http_link::serve::{Limits, serve_tls};
+use http_link::tls::Identity;
+use std::io::Write as _;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&config.state)
+        .with_context(|| format!("the state folder {}", config.state.display()))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    // Signals count from here on: one that comes during the start ends it cleanly too.
+    let stopping = stop_signal()?;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| {
+        format!("cannot listen on {}: choose another address with --listen", config.listen)
+    })?;
+    let identity = Arc::new(Identity::load_or_make(&config.state, &[], clock.clone())?);
+    let app = App::open(&config, clock, entropy, stopping.clone()).await?;
+    let sweeper = tokio::spawn(housekeeping::run(app.clone()));
+    announce(&listener, &identity)?;
+    let router = router(app.clone());
+    let mut stop = stopping;
+    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+    serve_tls(listener, identity, router, Limits::default(), stopped).await?;
+    sweeper.abort();
+    app.close().await;
+    Ok(())
+}
+
+fn router(app: App) -> Router {
+    Router::new()
+        .merge(api::routes())
+        .merge(console::routes())
+        .layer(from_fn(harden))
+        .with_state(app)
+}
+
+/// One JSON line on standard output, once it listens.
+fn announce(listener: &TcpListener, identity: &Identity) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    let host = if address.ip().is_loopback() { "localhost".into() } else { address.ip().to_string() };
+    let url = format!("https://{host}:{}", address.port());
+    let line = serde_json::json!({"url": url, "ca": identity.ca_path()});
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}
+
+fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let (sender, receiver) = watch::channel(false);
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        sender.send_replace(true);
+        // Kept: the receivers must see the value, not a closed channel.
+        std::future::pending::<()>().await;
+    });
+    Ok(receiver)
+}
+
+/// Headers that every answer has, unless its handler set its own.
+async fn harden(request: Request, next: Next) -> Response {
+    const HEADERS: [(HeaderName, &str); 6] = [
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
