@@ -29,6 +29,15 @@ impl Alarm {
         self.since = None;
     }
 
+    /// Ends the alarm where its time is over; says whether that was now.
+    pub fn end_if_due(&mut self, now: Duration) -> bool {
+        let ends = self.since.is_some() && self.remaining(now).is_none();
+        if ends {
+            self.since = None;
+        }
+        ends
+    }
+
     /// How much longer it sounds; `None` when it is silent.
     #[must_use]
     pub fn remaining(&self, now: Duration) -> Option<Duration> {

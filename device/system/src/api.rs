@@ -264,4 +264,5 @@ async fn erase(State(device): Shared) -> Answer {
     answer(json!({"erased": true, "erasures": erasures}))
 }
 
-//TESTS
+#[cfg(test)]
+mod tests;

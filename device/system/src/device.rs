@@ -20,7 +20,7 @@ pub use account::Binding;
 pub use events::Events;
 pub use files::{Entry, EntryKind, Listing, Skipped, Transfer};
 pub use push::Registered;
-pub use start::{BootError, Facts, Folders, Parts};
+pub use start::{BootError, Folders, Parts};
 pub use status::{Find, Prompt, Status, Summary, View};
 
 use crate::error::Error;
@@ -43,7 +43,8 @@ pub struct Device {
     cloud: Option<Cloud>,
     modem: Modem,
     folders: Folders,
-    facts: Facts,
+    boot_no: u64,
+    boot_state: &'static str,
     userdata: Mutex<Userdata>,
     inbox: Mutex<Inbox>,
     live: Mutex<Live>,

@@ -10,6 +10,8 @@
 //! It runs inside the namespaces that the bootloader made, and starts no program.
 
 pub mod api;
+pub mod config;
+pub mod daemon;
 pub mod device;
 pub mod error;
 pub mod modem;
@@ -20,4 +22,8 @@ pub mod tee;
 pub mod userdata;
 
 #[cfg(test)]
+mod fake_cloud;
+#[cfg(test)]
 mod fake_tee;
+#[cfg(test)]
+mod tests;

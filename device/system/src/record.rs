@@ -129,8 +129,8 @@ impl Inbox {
         let notification = Notification {
             id,
             app: app.to_owned(),
-            title: shortened(message.title),
-            body: shortened(message.body),
+            title: shortened(message.title, MAX_TEXT_BYTES),
+            body: shortened(message.body, MAX_TEXT_BYTES),
             at_ms,
         };
         self.change(|content| {
@@ -176,8 +176,9 @@ impl Content {
     }
 }
 
-fn shortened(mut text: String) -> String {
-    let mut end = text.len().min(MAX_TEXT_BYTES);
+/// `text`, or as much of it as fits `max_bytes`.
+pub(crate) fn shortened(mut text: String, max_bytes: usize) -> String {
+    let mut end = text.len().min(max_bytes);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

@@ -272,4 +272,5 @@ const fn is_link(kind: EntryKind) -> bool {
     matches!(kind, EntryKind::File | EntryKind::Folder)
 }
 
-//TESTS
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The TEE, as the daemon calls it.
 
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tee_api::TeeError;
 use tee_api::gatekeeper::{self, Status};
 use tee_api::keymint;
@@ -11,6 +13,56 @@ pub trait Tee: Send + Sync {
     fn gatekeeper(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError>;
     /// Calls KeyMint.
     fn keymint(&self, command: keymint::Command) -> Result<keymint::Reply, TeeError>;
+    /// Takes a prompt off the trusted screen: what is to be done cannot wait for a person.
+    fn take_prompt_away(&self);
+}
+
+/// The TEE behind its socket. Prompts get a session of their own, so that they hold up nothing.
+pub struct TeeSocket {
+    tee: tee_client::Tee,
+    gatekeeper: tee_client::Session<gatekeeper::Gatekeeper>,
+    keymint: tee_client::Session<keymint::KeyMint>,
+    prompting: Mutex<Option<tee_client::Interrupt>>,
+}
+
+impl TeeSocket {
+    /// The TEE at `path`.
+    pub fn connect(path: &Path) -> Result<Self, TeeError> {
+        let tee = tee_client::Tee::connect(path)?;
+        let (gatekeeper, keymint) = (tee.session()?, tee.session()?);
+        Ok(Self { tee, gatekeeper, keymint, prompting: Mutex::default() })
+    }
+
+    fn prompt(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError> {
+        let session = self.tee.session::<gatekeeper::Gatekeeper>()?;
+        *self.prompting() = Some(session.interrupt()?);
+        let reply = session.call(command);
+        let was_interrupted = self.prompting().take().is_none();
+        if was_interrupted { Err(TeeError::Cancelled) } else { reply }
+    }
+
+    fn prompting(&self) -> MutexGuard<'_, Option<tee_client::Interrupt>> {
+        self.prompting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tee for TeeSocket {
+    fn gatekeeper(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError> {
+        match command {
+            gatekeeper::Command::Enrol | gatekeeper::Command::Unlock => self.prompt(command),
+            _ => self.gatekeeper.call(command),
+        }
+    }
+
+    fn keymint(&self, command: keymint::Command) -> Result<keymint::Reply, TeeError> {
+        self.keymint.call(command)
+    }
+
+    fn take_prompt_away(&self) {
+        if let Some(interrupt) = self.prompting().take() {
+            interrupt.fire();
+        }
+    }
 }
 
 /// An answer that does not belong to the question.

@@ -9,6 +9,7 @@ impl Device {
     /// this device opens any more, whatever happens next. Answers how often this was done.
     pub fn erase(&self) -> Result<u64, Error> {
         self.refuse_if_erased()?;
+        self.tee.take_prompt_away();
         let erasures = self.tee.erase()?;
         self.live().erased = true;
         self.close();

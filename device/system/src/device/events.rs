@@ -2,6 +2,7 @@
 
 use super::{Device, blocking};
 use crate::error::Error;
+use crate::record::shortened;
 use device_link::find;
 use device_link::push::{Delivery, Handler};
 use device_link::session::DeviceSession;
@@ -15,8 +16,8 @@ use wire::device::Ack;
 use wire::find::{Command, Position, Report};
 use wire::push::Event;
 
-/// The longest message on the lock screen.
-const MAX_MESSAGE_CHARS: usize = 500;
+/// The longest message on the lock screen: what gatekeeper keeps.
+const MAX_MESSAGE_BYTES: usize = 1024;
 /// How often an erased device tries to tell that it is.
 const LAST_WORDS: u32 = 5;
 
@@ -120,12 +121,7 @@ impl Handler for Events {
     }
 
     fn connected(&self, connected: bool) {
-        let mut live = self.device.live();
-        if live.connected != connected {
-            live.connected = connected;
-            drop(live);
-            self.device.touch();
-        }
+        self.device.set_connected(connected);
     }
 }
 
@@ -134,6 +130,18 @@ impl Device {
     #[must_use]
     pub fn now(&self) -> UnixMillis {
         self.cloud.as_ref().map_or_else(|| self.clock.now(), |cloud| cloud.time().now())
+    }
+
+    /// The link is gone.
+    pub fn link_is_down(&self) {
+        self.set_connected(false);
+    }
+
+    fn set_connected(&self, connected: bool) {
+        let before = std::mem::replace(&mut self.live().connected, connected);
+        if before != connected {
+            self.touch();
+        }
     }
 
     /// Where the device is.
@@ -156,7 +164,9 @@ impl Device {
     /// Locks the device until its owner's account ends it; the TEE holds that, also over a
     /// restart. The area's key is wiped.
     pub fn enter_lost_mode(&self, message: &str) -> Result<(), Error> {
-        let message = message.chars().take(MAX_MESSAGE_CHARS).collect();
+        // A thief who leaves a prompt open does not hold this up.
+        self.tee.take_prompt_away();
+        let message = shortened(message.to_owned(), MAX_MESSAGE_BYTES);
         self.tee.do_gatekeeper(Gatekeeper::EnterLostMode { message })?;
         self.close();
         self.refresh()?;
@@ -179,15 +189,13 @@ impl Device {
             self.live().reports.reported(self.clock.monotonic());
         }
         let now = self.clock.monotonic();
+        if self.live().alarm.end_if_due(now) {
+            self.touch();
+        }
         let lost = self.session.borrow().is_some();
         let live = self.live();
         let report = (lost && live.lock.lost.is_some()).then(|| live.reports.due_in(now));
         [live.alarm.remaining(now), report].into_iter().flatten().min()
-    }
-
-    /// The alarm's end is a change that can be seen.
-    pub(crate) fn alarm_may_have_ended(&self) {
-        self.touch();
     }
 
     fn lost_report_due(&self) -> Option<Arc<DeviceSession>> {

@@ -5,6 +5,8 @@ use crate::error::Error;
 use crate::record::{Notification, PushRegistration};
 use device_link::push::{self, hashed_id, open_message};
 use serde::Serialize;
+#[cfg(test)]
+use std::io;
 use std::sync::Arc;
 use wire::push::Register;
 
@@ -77,6 +79,14 @@ impl Device {
     pub fn clear_notifications(&self, id: Option<u64>) -> Result<(), Error> {
         self.refuse_if_erased()?;
         self.inbox().clear(id).map_err(Error::io("the inbox"))?;
+        self.touch();
+        Ok(())
+    }
+
+    /// A notification that no cloud brought.
+    #[cfg(test)]
+    pub(crate) fn notify(&self, message: wire::push::Message) -> io::Result<()> {
+        self.inbox().deliver(1 << 60, "test", message, self.now().0)?;
         self.touch();
         Ok(())
     }

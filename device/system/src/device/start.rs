@@ -12,6 +12,8 @@ use crypto::secret::Secret;
 use device_link::find::{Alarm, Reports};
 use device_link::session::Cloud;
 use effects::{Clock, Entropy, durable, random_array};
+use keyattest::x509::{Certificate, oid};
+use keyattest::{KeyDescription, VerifiedBootState};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tee_api::TeeError;
@@ -23,17 +25,6 @@ use tokio::sync::watch;
 pub struct Folders {
     /// The user's data: `/data`.
     pub data: PathBuf,
-    /// Sockets: `/run`.
-    pub run: PathBuf,
-}
-
-/// What the stages before said.
-#[derive(Debug, Clone)]
-pub struct Facts {
-    /// `green`, `yellow`, `orange`, `red`, or `unknown`.
-    pub boot_state: String,
-    /// How often the device was powered on.
-    pub boot_no: u64,
 }
 
 /// What a device is put together from.
@@ -52,8 +43,8 @@ pub struct Parts {
     pub partition: Partition,
     /// Where things lie.
     pub folders: Folders,
-    /// What the stages before said.
-    pub facts: Facts,
+    /// How often the device was powered on.
+    pub boot_no: u64,
 }
 
 /// Why the device does not start.
@@ -75,9 +66,10 @@ impl Device {
     /// Starts the device: the TEE checks the userdata partition, its record is opened (or made,
     /// on a new device), the inbox is opened. The user's files stay closed.
     pub fn start(parts: Parts) -> Result<Arc<Self>, BootError> {
-        let Parts { tee, clock, entropy, cloud, modem, partition, folders, facts } = parts;
+        let Parts { tee, clock, entropy, cloud, modem, partition, folders, boot_no } = parts;
         let lock = tee.status()?;
         let serial = serial_number(&tee.device_chain().unwrap_or_default());
+        let boot_state = boot_state(&*tee);
         let system = folders.data.join("system");
         make_folder(&system)?;
         let device_key = tee.device_key()?;
@@ -109,7 +101,8 @@ impl Device {
             cloud,
             modem,
             folders,
-            facts,
+            boot_no,
+            boot_state,
             userdata: Mutex::new(userdata),
             inbox: Mutex::new(inbox),
             live: Mutex::new(live),
@@ -127,6 +120,23 @@ impl Device {
     /// The device answers: stored rollback indexes may rise to what was booted.
     pub fn boot_succeeded(&self) -> Result<(), Error> {
         Ok(self.tee.do_gatekeeper(Command::BootSuccessful)?)
+    }
+}
+
+/// What the TEE attests about this start: nobody outside of it could say it as well.
+fn boot_state(tee: &dyn Tee) -> &'static str {
+    let chain = tee.attested_key(b"boot state").map(|(_, chain)| chain).unwrap_or_default();
+    let leaf = chain.first().and_then(|leaf| Certificate::parse(leaf).ok());
+    let statement = leaf.as_ref().and_then(|leaf| leaf.extension(oid::KEY_DESCRIPTION));
+    let statement = statement.and_then(|statement| KeyDescription::decode(statement).ok());
+    match statement.and_then(|(said, _)| said.hardware_enforced.root_of_trust) {
+        Some(root) => match root.verified_boot_state {
+            VerifiedBootState::Verified => "green",
+            VerifiedBootState::SelfSigned => "yellow",
+            VerifiedBootState::Unverified => "orange",
+            VerifiedBootState::Failed => "red",
+        },
+        None => "unknown",
     }
 }
 

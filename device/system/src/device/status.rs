@@ -11,7 +11,7 @@ pub struct Status {
     /// Serial number; `null` in the factory.
     pub serial: Option<String>,
     /// `green`, `yellow`, `orange`, `red`, or `unknown`.
-    pub boot_state: String,
+    pub boot_state: &'static str,
     /// How often the device was powered on.
     pub boot_no: u64,
     /// The screen is locked.
@@ -65,7 +65,7 @@ pub struct Summary {
     /// Serial number; `None` in the factory.
     pub serial: Option<String>,
     /// See [`Status::boot_state`].
-    pub boot_state: String,
+    pub boot_state: &'static str,
     /// See [`Status::boot_no`].
     pub boot_no: u64,
     /// The account's masked e-mail address.
@@ -118,14 +118,14 @@ impl Device {
     pub fn status(&self) -> Result<Status, Error> {
         let asking = self.live().prompt.is_some();
         if !asking && !self.live().erased {
-            self.live().lock = self.tee.status()?;
+            self.refresh()?;
         }
         let record = self.userdata().record().clone();
         let live = self.live();
         Ok(Status {
             serial: live.serial.clone(),
-            boot_state: self.facts.boot_state.clone(),
-            boot_no: self.facts.boot_no,
+            boot_state: self.boot_state,
+            boot_no: self.boot_no,
             locked: live.locked,
             lock: live.lock.clone(),
             ce_open: live.area.is_some(),
@@ -184,8 +184,8 @@ impl Device {
         let record = self.userdata().record().clone();
         Summary {
             serial: self.live().serial.clone(),
-            boot_state: self.facts.boot_state.clone(),
-            boot_no: self.facts.boot_no,
+            boot_state: self.boot_state,
+            boot_no: self.boot_no,
             account: record.account.map(|account| account.masked),
             find_enabled: record.find_enabled,
         }

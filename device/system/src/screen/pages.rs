@@ -19,7 +19,7 @@ struct Frame {
     date: String,
     connected: bool,
     unlocked: bool,
-    boot_state: String,
+    boot_state: &'static str,
     alarm: bool,
     asking: bool,
     trusted_screen: Option<String>,

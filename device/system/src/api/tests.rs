@@ -1,0 +1,83 @@
+//! The local API over its socket: files.
+
+use crate::tests::Bench;
+use futures_util::stream;
+use http_link::Error;
+use serde_json::{Value, json};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// A folder with what makes archives hard.
+fn fill(folder: &Path) {
+    std::fs::create_dir(folder.join("sub")).unwrap();
+    std::fs::write(folder.join("sub/large"), vec![7; 3 << 20]).unwrap();
+    std::fs::write(folder.join("empty"), b"").unwrap();
+    std::fs::write(folder.join(std::ffi::OsStr::from_bytes(b"not-\xff-utf8")), b"x").unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", folder.join("link")).unwrap();
+    std::fs::hard_link(folder.join("empty"), folder.join("sub/again")).unwrap();
+}
+
+fn tar_of(folder: &Path) -> Vec<u8> {
+    let mut tar = Vec::new();
+    treetar::pack_folder(folder, &mut tar).unwrap();
+    tar
+}
+
+#[tokio::test]
+async fn a_folder_goes_in_and_comes_out_the_same() {
+    let bench = Bench::in_use().await;
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path());
+    let tar = tar_of(folder.path());
+    let pieces: Vec<_> = tar.chunks(10_007).map(|p| io::Result::Ok(p.to_vec().into())).collect();
+    let api = bench.api();
+    let sent = api.put("/v1/files").stream(None, stream::iter(pieces)).send_json().await;
+    let sent: Value = sent.unwrap();
+    assert_eq!((&sent["files"], &sent["dirs"]), (&json!(3), &json!(1)));
+    assert_eq!((&sent["links"], &sent["skipped"]), (&json!(2), &json!([])));
+
+    let back = api.get("/v1/files/tar").send().await.unwrap().bytes(16 << 20).await.unwrap();
+    let differences = treetar::compare_tar_with_folder(&back[..], folder.path()).unwrap();
+    assert!(differences.is_empty(), "{differences:?}");
+
+    let listing: Value = api.get("/v1/files?path=sub").send_json().await.unwrap();
+    let names: Vec<_> = listing["entries"].as_array().unwrap().iter().map(|e| &e["display"]).collect();
+    assert_eq!(names, ["again", "large"]);
+    let odd = api.get("/v1/files/content?path=not-%FF-utf8").send().await.unwrap();
+    assert_eq!(odd.bytes(10).await.unwrap(), b"x");
+    let large = api.get("/v1/files/content?path=/sub/large").send().await.unwrap();
+    assert_eq!(large.bytes(4 << 20).await.unwrap(), vec![7; 3 << 20]);
+}
+
+#[tokio::test]
+async fn nonsense_and_absent_paths_are_refused() {
+    let bench = Bench::in_use().await;
+    for (path, status) in [
+        ("/v1/files?path=%zz", 400),
+        ("/v1/files?path=..", 400),
+        ("/v1/files?path=nowhere", 404),
+        ("/v1/files/content?path=nowhere", 404),
+        ("/v1/files/content?path=a%00b", 400),
+        ("/v1/nothing", 404),
+    ] {
+        let answer = bench.api().get(path).send().await;
+        assert!(matches!(&answer, Err(Error::Refused(r)) if r.status == status), "{path}");
+    }
+    let nonsense = bench.api().put("/v1/files").bytes(vec![b'?'; 2048]).send().await;
+    assert!(matches!(nonsense, Err(Error::Refused(r)) if r.error == "bad_archive"));
+    let malformed = bench.api().post("/v1/attest").bytes("{").header("content-type", "application/json");
+    assert!(matches!(malformed.send().await, Err(Error::Refused(r)) if r.error == "bad_request"));
+}
+
+#[tokio::test]
+async fn a_transfer_breaks_off_when_the_device_is_lost() {
+    let bench = Bench::in_use().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("large"), vec![7; 24 << 20]).unwrap();
+    let api = bench.api();
+    api.put("/v1/files").bytes(tar_of(folder.path())).send().await.unwrap();
+    let answer = api.get("/v1/files/tar").send().await.unwrap();
+    bench.device.enter_lost_mode("lost").unwrap();
+    assert!(answer.bytes(64 << 20).await.is_err(), "the rest came although the key is gone");
+}

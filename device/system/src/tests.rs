@@ -1,0 +1,8 @@
+//! The device as a whole, over its real sockets: a TEE that keeps the rules, a cloud that keeps
+//! the messages, a clock that the test moves.
+
+mod bench;
+mod find;
+mod locks;
+
+pub(crate) use bench::Bench;
