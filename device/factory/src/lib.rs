@@ -1,1 +1,18 @@
-//! Manufacture: keys, certificates, fuses and the signed flash image.
+//! Manufacture: the maker's keys and certificates, a board's fuses, the signed flash image.
+//!
+//! What a factory does, in this order: [`Maker::open_or_create`] once; for each device
+//! [`make_board`], [`FlashPlan::build`], and, when the device runs, [`Maker::certify_device`]
+//! for the key that its TEE made. Time and randomness are parameters.
+
+mod board_making;
+mod elf;
+mod flash;
+mod image;
+mod maker;
+mod stages;
+
+pub use board_making::{BoardOrder, make_board};
+pub use elf::{NotAnExecutable, loadable_part};
+pub use flash::{CloudConfig, FlashError, FlashPlan, Release, RollbackIndexes, SystemFile};
+pub use maker::{AvbKey, KeySize, Maker, MakerError};
+pub use stages::{StageError, Stages};

@@ -1,0 +1,225 @@
+//! The flash image: a partition table, slot a filled, slot b empty.
+
+use crate::image::{self, Pieces, SYSTEM_DATA_BYTES, Signer};
+use crate::maker::AvbKey;
+use crate::stages::Stages;
+use bootimg::gpt::{Gpt, GptError, Guid, PartitionSpec};
+use bootimg::misc::SlotMetadata;
+use effects::{Entropy, random_array};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+const MIB: u64 = 1 << 20;
+/// Partitions that both slots have, and their sizes.
+const SLOTTED: [(&str, u64); 7] = [
+    ("bl1", 8 * MIB),
+    ("tee", 32 * MIB),
+    ("bl2", 8 * MIB),
+    ("boot", 16 * MIB),
+    ("vbmeta", MIB),
+    ("system", SYSTEM_DATA_BYTES as u64 + 4 * MIB),
+    ("baseband", 8 * MIB),
+];
+/// Partitions that are there once.
+const SINGLE: [(&str, u64); 2] = [("misc", MIB), ("userdata", MIB)];
+/// Zeros are looked for, and left out, in pieces of this size.
+const HOLE_BYTES: usize = 64 * 1024;
+
+/// Why there is no flash image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlashError {
+    /// A file can't be written.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// The content of a partition can't be made.
+    #[error("{0}: {1}")]
+    Image(&'static str, String),
+    /// The content does not fit its partition.
+    #[error("{name}: {bytes} bytes are more than the {most} of its partition")]
+    TooLarge {
+        /// The partition.
+        name: &'static str,
+        /// Bytes of the content.
+        bytes: usize,
+        /// Bytes that fit.
+        most: usize,
+    },
+    /// The partition table can't be made.
+    #[error("partition table: {0}")]
+    Table(#[from] GptError),
+}
+
+/// What the images are called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Our version, as `0.1.0`.
+    pub version: String,
+    /// Android's version, as `16`.
+    pub os_version: String,
+    /// As `2026-11-05`.
+    pub security_patch: String,
+}
+
+/// The rollback index of each signed part.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RollbackIndexes {
+    /// Of the level-1 bootloader; compared with fuse counter 0.
+    pub bl1: u64,
+    /// Of the TEE; compared with fuse counter 1.
+    pub tee: u64,
+    /// Of the level-2 bootloader; compared with the TEE's location 1.
+    pub bl2: u64,
+    /// Of vbmeta; compared with the TEE's location 0.
+    pub vbmeta: u64,
+}
+
+impl RollbackIndexes {
+    /// The same index for all parts.
+    #[must_use]
+    pub const fn all(index: u64) -> Self {
+        Self { bl1: index, tee: index, bl2: index, vbmeta: index }
+    }
+}
+
+/// `etc/cloud.json` of the system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CloudConfig {
+    /// `https://host:port`, as the device names it to its modem.
+    pub url: String,
+    /// The authority that the cloud's certificate chains to.
+    pub ca_pem: String,
+}
+
+/// A further file of the system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemFile {
+    /// Relative to `/system`, in `bin` or `etc`.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Its bytes.
+    pub content: Vec<u8>,
+}
+
+/// What goes into a flash image.
+#[derive(Debug, Clone)]
+pub struct FlashPlan<'a> {
+    /// The stage programs.
+    pub stages: &'a Stages,
+    /// Names and dates.
+    pub release: Release,
+    /// Rollback indexes.
+    pub rollback: RollbackIndexes,
+    /// The cloud that the system knows.
+    pub cloud: Option<CloudConfig>,
+    /// More files of the system.
+    pub files: Vec<SystemFile>,
+}
+
+impl FlashPlan<'_> {
+    /// Builds the image, signs it with `key` and puts it at `path` in one step. It is sparse.
+    pub fn build(
+        &self,
+        key: &AvbKey,
+        path: &Path,
+        entropy: &dyn Entropy,
+    ) -> Result<(), FlashError> {
+        let content = self.content(&Signer { key, release: &self.release, entropy })?;
+        let gpt = table(entropy)?;
+        let io = |error| FlashError::Io(path.to_owned(), error);
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let temporary = PathBuf::from(name);
+        write(&temporary, &gpt, &content).map_err(io)?;
+        fs::rename(&temporary, path).map_err(io)?;
+        effects::durable::sync_folder_of(path).map_err(io)
+    }
+
+    /// The pieces of every partition that is not empty.
+    fn content(&self, signer: &Signer<'_>) -> Result<BTreeMap<&'static str, Pieces>, FlashError> {
+        let stages = self.stages;
+        let footed = |name: &'static str, image: Vec<u8>, index| {
+            signer.with_footer(name, image, size_of(name), index)
+        };
+        let boot = image::boot(stages, &self.release)?;
+        let baseband = stages.program("baseband").to_vec();
+        let cloud = self.cloud.as_ref();
+        let (system, tree) = image::system(stages, cloud, &self.files, signer.entropy)?;
+        let hashed = [("boot", &boot[..]), ("baseband", &baseband[..])];
+        let vbmeta = signer.vbmeta(hashed, &tree, self.rollback.vbmeta)?;
+        let slots = SlotMetadata::first_boot().encode().to_vec();
+        let content = BTreeMap::from([
+            ("bl1_a", footed("bl1", stages.program("bl1").to_vec(), self.rollback.bl1)?),
+            ("tee_a", footed("tee", image::tee(stages)?, self.rollback.tee)?),
+            ("bl2_a", footed("bl2", stages.program("bl2").to_vec(), self.rollback.bl2)?),
+            ("boot_a", vec![(0, boot)]),
+            ("vbmeta_a", vec![(0, vbmeta)]),
+            ("system_a", system),
+            ("baseband_a", vec![(0, baseband)]),
+            ("misc", vec![(bootimg::misc::METADATA_OFFSET as u64, slots)]),
+        ]);
+        for (name, pieces) in &content {
+            check_fit(name, pieces)?;
+        }
+        Ok(content)
+    }
+}
+
+/// Bytes of the partition `name`, given without its slot's suffix.
+fn size_of(name: &str) -> u64 {
+    let sizes = SLOTTED.iter().chain(&SINGLE);
+    sizes.into_iter().find(|(known, _)| *known == name).map_or(0, |(_, size)| *size)
+}
+
+fn check_fit(name: &'static str, pieces: &Pieces) -> Result<(), FlashError> {
+    let most = size_of(name.strip_suffix("_a").unwrap_or(name));
+    let end = pieces.iter().map(|(at, bytes)| at + bytes.len() as u64).max().unwrap_or_default();
+    if end <= most {
+        return Ok(());
+    }
+    let bytes = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    Err(FlashError::TooLarge { name, bytes: bytes(end), most: bytes(most) })
+}
+
+fn table(entropy: &dyn Entropy) -> Result<Gpt, GptError> {
+    let guid = || Guid::from_random(random_array(entropy));
+    let spec = |name: String, size_bytes| PartitionSpec {
+        name,
+        type_guid: Guid::LINUX_DATA,
+        unique_guid: guid(),
+        size_bytes,
+    };
+    let slotted = SLOTTED
+        .iter()
+        .flat_map(|(name, size)| ["_a", "_b"].map(|suffix| spec(format!("{name}{suffix}"), *size)));
+    let single = SINGLE.iter().map(|(name, size)| spec((*name).to_owned(), *size));
+    Gpt::layout(guid(), &slotted.chain(single).collect::<Vec<_>>())
+}
+
+fn write(path: &Path, gpt: &Gpt, content: &BTreeMap<&str, Pieces>) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.set_len(gpt.disk_bytes())?;
+    let encoded = gpt.encode();
+    file.write_all_at(&encoded.head, 0)?;
+    file.write_all_at(&encoded.tail, encoded.tail_offset)?;
+    for partition in gpt.partitions() {
+        for (at, bytes) in content.get(partition.name.as_str()).into_iter().flatten() {
+            write_sparse(&file, bytes, partition.offset_bytes() + at)?;
+        }
+    }
+    file.sync_all()
+}
+
+fn write_sparse(file: &File, bytes: &[u8], start: u64) -> io::Result<()> {
+    for (at, piece) in (start..).step_by(HOLE_BYTES).zip(bytes.chunks(HOLE_BYTES)) {
+        if piece.iter().any(|byte| *byte != 0) {
+            file.write_all_at(piece, at)?;
+        }
+    }
+    Ok(())
+}

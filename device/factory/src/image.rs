@@ -1,0 +1,220 @@
+//! What goes into each partition of a slot.
+
+use crate::flash::{CloudConfig, FlashError, Release, SystemFile};
+use crate::maker::AvbKey;
+use crate::stages::Stages;
+use avb::{
+    Descriptor, Hash, HashDescriptor, HashName, HashtreeDescriptor, KernelCmdlineDescriptor,
+    PropertyDescriptor, VbmetaBuilder, hash_footer,
+};
+use bootimg::boot::{BootImage, OsVersion};
+use bootimg::cpio::Writer;
+use effects::{Entropy, random_array};
+use std::num::NonZero;
+use std::thread;
+use verity::{Geometry, HashAlgorithm, Params, TreeBuilder};
+
+/// Bytes of the system's data; its hash tree follows.
+pub(crate) const SYSTEM_DATA_BYTES: usize = 64 << 20;
+/// Pieces of a partition: where they go in it, and what. All else is zero.
+pub(crate) type Pieces = Vec<(u64, Vec<u8>)>;
+
+/// Signs what goes into the partitions.
+pub(crate) struct Signer<'a> {
+    pub(crate) key: &'a AvbKey,
+    pub(crate) release: &'a Release,
+    pub(crate) entropy: &'a dyn Entropy,
+}
+
+impl Signer<'_> {
+    /// A partition with its own vbmeta image and footer: `bl1`, `tee`, `bl2`.
+    pub(crate) fn with_footer(
+        &self,
+        name: &'static str,
+        image: Vec<u8>,
+        partition_bytes: u64,
+        rollback_index: u64,
+    ) -> Result<Pieces, FlashError> {
+        let builder = VbmetaBuilder {
+            descriptors: vec![property("version", &self.release.version)],
+            ..self.builder(rollback_index)?
+        };
+        let salt: [u8; 32] = random_array(self.entropy);
+        let sign = |data: &[u8]| self.key.sign(data);
+        let footer =
+            hash_footer(&image, name, partition_bytes, &salt, &builder, self.key.public(), sign)
+                .map_err(|error| FlashError::Image(name, error.to_string()))?;
+        Ok(vec![
+            (0, image),
+            (footer.vbmeta_offset, footer.vbmeta),
+            (footer.footer_offset, footer.footer.to_vec()),
+        ])
+    }
+
+    /// The `vbmeta` partition: it vouches for boot, baseband and system.
+    pub(crate) fn vbmeta(
+        &self,
+        hashed: [(&'static str, &[u8]); 2],
+        system: &HashtreeDescriptor,
+        rollback_index: u64,
+    ) -> Result<Vec<u8>, FlashError> {
+        let Release { version, os_version, security_patch } = self.release;
+        let mut descriptors = vec![
+            property("version", version),
+            property("com.android.build.system.os_version", os_version),
+            property("com.android.build.system.security_patch", security_patch),
+            property("com.android.build.boot.security_patch", security_patch),
+            Descriptor::KernelCmdline(KernelCmdlineDescriptor {
+                flags: KernelCmdlineDescriptor::ONLY_IF_HASHTREE_ENABLED,
+                cmdline: verity_table(system),
+            }),
+            Descriptor::Hashtree(system.clone()),
+        ];
+        for (name, image) in hashed {
+            let salt: [u8; 32] = random_array(self.entropy);
+            descriptors.push(Descriptor::Hash(HashDescriptor::of(
+                name,
+                image,
+                Hash::Sha256,
+                &salt,
+            )));
+        }
+        VbmetaBuilder { descriptors, ..self.builder(rollback_index)? }
+            .sign(self.key.public(), |data: &[u8]| self.key.sign(data))
+            .map_err(|error| FlashError::Image("vbmeta", error.to_string()))
+    }
+
+    fn builder(&self, rollback_index: u64) -> Result<VbmetaBuilder, FlashError> {
+        let text = format!("holdfast {}", self.release.version);
+        let release = avb::Release::new(&text)
+            .ok_or_else(|| FlashError::Image("vbmeta", format!("{text:?} is too long")))?;
+        let algorithm = self.key.algorithm();
+        Ok(VbmetaBuilder { algorithm, rollback_index, release, ..VbmetaBuilder::default() })
+    }
+}
+
+fn property(key: &str, value: &str) -> Descriptor {
+    Descriptor::Property(PropertyDescriptor::text(key, value))
+}
+
+/// The kernel's dm-verity table, word for word as `avbtool --setup_as_rootfs_from_kernel` has it.
+fn verity_table(tree: &HashtreeDescriptor) -> String {
+    let hex = board::argument::hex;
+    let (sectors, blocks) = (tree.image_size / 512, tree.image_size / 4096);
+    let partition = "PARTUUID=$(ANDROID_SYSTEM_PARTUUID)";
+    format!(
+        "dm=\"1 vroot none ro 1,0 {sectors} verity 1 {partition} {partition} 4096 4096 {blocks} \
+         {blocks} sha256 {} {} 2 $(ANDROID_VERITY_MODE) ignore_zero_blocks\" root=/dev/dm-0",
+        hex(&tree.root_digest),
+        hex(&tree.salt),
+    )
+}
+
+/// The `tee` image: the trusted OS, its trusted applications, a folder for their data.
+pub(crate) fn tee(stages: &Stages) -> Result<Vec<u8>, FlashError> {
+    let failed = |error: bootimg::cpio::CpioError| FlashError::Image("tee", error.to_string());
+    let mut archive = Writer::new();
+    for name in ["tee-os", "ta-keymint", "ta-gatekeeper"] {
+        archive.file(name, 0o500, stages.program(name)).map_err(failed)?;
+    }
+    archive.directory("etc", 0o500).map_err(failed)?;
+    Ok(archive.finish())
+}
+
+/// The `boot` image.
+pub(crate) fn boot(stages: &Stages, release: &Release) -> Result<Vec<u8>, FlashError> {
+    let failed = |problem: String| FlashError::Image("boot", problem);
+    let os_version = release.packed().ok_or_else(|| {
+        failed(format!("{} / {} is no version", release.os_version, release.security_patch))
+    })?;
+    BootImage { kernel: stages.program("init"), os_version, ..BootImage::default() }
+        .encode()
+        .map_err(|error| failed(error.to_string()))
+}
+
+impl Release {
+    /// As the boot image's header has it.
+    fn packed(&self) -> Option<OsVersion> {
+        let mut parts = self.os_version.split('.').map(|part| part.parse::<u8>());
+        let mut next = || parts.next().unwrap_or(Ok(0)).ok();
+        let version = (next()?, next()?, next()?);
+        let mut date = self.security_patch.split('-');
+        let patch_level = (date.next()?.parse().ok()?, date.next()?.parse().ok()?);
+        Some(OsVersion { version, patch_level })
+    }
+}
+
+/// The system: its program, the cloud that it knows, files; and the hash tree behind them.
+pub(crate) fn system(
+    stages: &Stages,
+    cloud: Option<&CloudConfig>,
+    files: &[SystemFile],
+    entropy: &dyn Entropy,
+) -> Result<(Pieces, HashtreeDescriptor), FlashError> {
+    let mut archive = Writer::new();
+    let failed = |error: bootimg::cpio::CpioError| FlashError::Image("system", error.to_string());
+    archive.directory("bin", 0o755).map_err(failed)?;
+    archive.file("bin/system", 0o755, stages.program("system")).map_err(failed)?;
+    archive.directory("etc", 0o755).map_err(failed)?;
+    if let Some(cloud) = cloud {
+        let json = serde_json::to_vec(cloud).expect("two texts are JSON");
+        archive.file("etc/cloud.json", 0o644, &json).map_err(failed)?;
+    }
+    for file in files {
+        archive.file(&file.path, file.mode, &file.content).map_err(failed)?;
+    }
+    let mut data = archive.finish();
+    let used = data.len();
+    if used > SYSTEM_DATA_BYTES {
+        return Err(FlashError::TooLarge { name: "system", bytes: used, most: SYSTEM_DATA_BYTES });
+    }
+    data.resize(SYSTEM_DATA_BYTES, 0);
+    let salt: [u8; 32] = random_array(entropy);
+    let (tree, root_digest) = hash_on_all_cores(&data, &salt)?;
+    data.truncate(used);
+    let descriptor = HashtreeDescriptor {
+        dm_verity_version: 1,
+        image_size: SYSTEM_DATA_BYTES as u64,
+        tree_offset: SYSTEM_DATA_BYTES as u64,
+        tree_size: tree.len() as u64,
+        data_block_size: verity::BLOCK_BYTES,
+        hash_block_size: verity::BLOCK_BYTES,
+        fec_num_roots: 0,
+        fec_offset: 0,
+        fec_size: 0,
+        hash_algorithm: HashName::from_bytes(b"sha256"),
+        partition_name: "system".into(),
+        salt: salt.to_vec(),
+        root_digest,
+        flags: 0,
+    };
+    Ok((vec![(0, data), (SYSTEM_DATA_BYTES as u64, tree)], descriptor))
+}
+
+fn hash_on_all_cores(data: &[u8], salt: &[u8]) -> Result<(Vec<u8>, Vec<u8>), FlashError> {
+    let failed = |error: verity::Error| FlashError::Image("system", error.to_string());
+    let params = Params::new(HashAlgorithm::Sha256, salt).map_err(failed)?;
+    let mut builder = TreeBuilder::new(&params, data.len() as u64).map_err(failed)?;
+    let geometry = builder.geometry().clone();
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut leaves = builder.leaves();
+    thread::scope(|scope| {
+        let mut workers = Vec::with_capacity(cores);
+        for range in geometry.split(cores) {
+            let blocks = usize::try_from(range.end - range.start).expect("the data is in memory");
+            let (part, rest) = std::mem::take(&mut leaves)
+                .split_at_mut(blocks * params.algorithm().digest_bytes());
+            leaves = rest;
+            let start = usize::try_from(range.start).expect("as above") * 4096;
+            let bytes = &data[start..data.len().min(start + blocks * 4096)];
+            let (params, geometry): (&Params, &Geometry) = (&params, &geometry);
+            workers.push(scope.spawn(move || {
+                TreeBuilder::hash_blocks(params, geometry, range.start, bytes, part)
+            }));
+        }
+        workers.into_iter().try_for_each(|worker| worker.join().expect("hashing does not panic"))
+    })
+    .map_err(failed)?;
+    let (tree, root) = builder.finish();
+    Ok((tree, root.as_bytes().to_vec()))
+}
