@@ -200,7 +200,7 @@ pub fn hash_footer<E>(
     public_key: &RsaPublicKeyBlob,
     signer: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
 ) -> Result<HashFooter, BuildError<E>> {
-    if partition_size % BLOCK_BYTES != 0 {
+    if !partition_size.is_multiple_of(BLOCK_BYTES) {
         return Err(BuildError::Field {
             field: "partition_size",
             problem: "is not a multiple of 4096",

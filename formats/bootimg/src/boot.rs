@@ -174,7 +174,7 @@ fn take_part<'a>(
 ) -> Result<&'a [u8], BootImageError> {
     let cut_off = BootImageError::Size(what);
     let size = usize::try_from(size).map_err(|_| cut_off.clone())?;
-    let padded = size.checked_next_multiple_of(PAGE_BYTES).ok_or(cut_off.clone())?;
+    let padded = size.checked_next_multiple_of(PAGE_BYTES).ok_or_else(|| cut_off.clone())?;
     let (part, after) = rest.split_at_checked(padded).ok_or(cut_off)?;
     *rest = after;
     let (part, padding) = part.split_at(size);

@@ -231,7 +231,7 @@ impl SlotMetadata {
     pub fn parse_partition(partition: &[u8]) -> Result<Self, MiscError> {
         let too_small = MiscError::TooSmall(partition.len());
         let (message, rest) =
-            partition.split_at_checked(METADATA_OFFSET).ok_or(too_small.clone())?;
+            partition.split_at_checked(METADATA_OFFSET).ok_or_else(|| too_small.clone())?;
         let (metadata, rest) = rest.split_first_chunk::<METADATA_BYTES>().ok_or(too_small)?;
         let stray = |bytes: &[u8]| bytes.iter().position(|&byte| byte != 0);
         if let Some(at) = stray(message) {

@@ -106,8 +106,8 @@ pub(crate) fn check_range(
     let out_of_range = Error::Range { first, bytes };
     let block_bytes = params.data_block_bytes() as u64;
     let start = first.checked_mul(block_bytes).filter(|&start| start < geometry.data_bytes());
-    let left = geometry.data_bytes() - start.ok_or(out_of_range.clone())?;
-    if bytes > left || (bytes < left && bytes % block_bytes != 0) {
+    let left = geometry.data_bytes() - start.ok_or_else(|| out_of_range.clone())?;
+    if bytes > left || (bytes < left && !bytes.is_multiple_of(block_bytes)) {
         return Err(out_of_range);
     }
     Ok(bytes.div_ceil(block_bytes))

@@ -30,11 +30,14 @@ impl Gpt {
     /// If one copy is bad, the other one counts. If both are good but differ, nothing does.
     pub fn parse(head: &[u8], tail: &[u8], disk_bytes: u64) -> Result<ParsedGpt, GptError> {
         let bad_size = GptError::DiskSize(disk_bytes);
-        let head = head.first_chunk::<HEAD_BYTES>().ok_or(bad_size.clone())?;
-        let tail = tail.last_chunk::<TAIL_BYTES>().ok_or(bad_size.clone())?;
+        let head = head.first_chunk::<HEAD_BYTES>().ok_or_else(|| bad_size.clone())?;
+        let tail = tail.last_chunk::<TAIL_BYTES>().ok_or_else(|| bad_size.clone())?;
         let sectors = disk_bytes / SECTOR_BYTES;
         let smallest = (HEAD_BYTES + TAIL_BYTES) as u64;
-        if disk_bytes % SECTOR_BYTES != 0 || disk_bytes < smallest || sectors > MAX_SECTORS {
+        if !disk_bytes.is_multiple_of(SECTOR_BYTES)
+            || disk_bytes < smallest
+            || sectors > MAX_SECTORS
+        {
             return Err(bad_size);
         }
         let primary = check_mbr(&head[..512], sectors).and_then(|()| {

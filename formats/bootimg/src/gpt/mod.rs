@@ -249,9 +249,9 @@ pub enum GptError {
     #[error("both copies are bad; primary: {primary}; backup: {backup}")]
     BothBad {
         /// What is wrong with the primary copy.
-        primary: Box<GptError>,
+        primary: Box<Self>,
         /// What is wrong with the backup.
-        backup: Box<GptError>,
+        backup: Box<Self>,
     },
     /// Both copies are good, but say different things.
     #[error("the two copies differ: nobody knows which one counts")]
