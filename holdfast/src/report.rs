@@ -38,7 +38,8 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// JSON on standard output, or text.
     pub(crate) fn new(json: bool) -> Self {
-        let colour = !json && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let colour =
+            !json && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         Self { json, colour, bar: None }
     }
 

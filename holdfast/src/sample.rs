@@ -61,7 +61,8 @@ fn picture(number: u32) -> Vec<u8> {
             let stem = 160.0 + 60.0 * sway.sin();
             let near = (f64::from(x) - stem).abs() < 12.0 - f64::from(y % 40) / 5.0;
             let shade = u8::try_from((x * 7 + y * 13 + number * 31) % 24).unwrap_or(0);
-            let pixel = if near { [60 + shade, 110 + shade, 40] } else { [10, 60 + shade, 120 + shade] };
+            let pixel =
+                if near { [60 + shade, 110 + shade, 40] } else { [10, 60 + shade, 120 + shade] };
             pixels.extend_from_slice(&pixel);
         }
     }

@@ -149,12 +149,14 @@ impl State {
 
 /// `$XDG_DATA_HOME/holdfast`, else `~/.local/share/holdfast`.
 pub(crate) fn default_root() -> Result<PathBuf> {
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"))
-    });
+    let data = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
     match data.filter(|path| path.is_absolute()) {
         Some(data) => Ok(data.join("holdfast")),
-        None => Err(Lacking("no home folder: name one with --state or HOLDFAST_STATE".into()).into()),
+        None => {
+            Err(Lacking("no home folder: name one with --state or HOLDFAST_STATE".into()).into())
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::search::{self, Canary};
 use super::signin::{lock_of, session};
 use super::step::Teller;
 use super::world::{Memory, World};
+use super::{clone, manufacture};
 use crate::programs::beside;
 use crate::state::State;
 use anyhow::{Context, Result, bail, ensure};
@@ -25,7 +26,6 @@ const PARTITIONS: [&str; 9] =
     ["bl1", "tee", "bl2", "boot", "vbmeta", "system", "baseband", "misc", "userdata"];
 
 /// What the attacker works on.
-#[derive(Debug)]
 pub(crate) struct Attacker<'a> {
     /// Copies of this run's state; nothing in it runs.
     pub(crate) copies: &'a State,
@@ -118,6 +118,41 @@ impl Attacker<'_> {
         Ok((reason, evidence))
     }
 
+    /// Puts whole partitions of another image into the copy's flash, boots, and puts them back.
+    async fn transplant(&self, image: &Path, names: &[&str]) -> Result<(String, Value)> {
+        let own = self.device().join("flash.img");
+        let spare = self.copies.path("device/flash.spare");
+        clone::copy_file(&own, &spare)?;
+        let flash = File::options().read(true).write(true).open(&own)?;
+        super::flash::transplant(&File::open(image)?, &flash, names)?;
+        let refused = self.refused(&self.device()).await;
+        std::fs::rename(&spare, &own)?;
+        refused
+    }
+
+    /// An older image, signed by the very maker.
+    async fn older_image(&self) -> Result<(String, Value)> {
+        let image = self.copies.path("older.img");
+        manufacture::older_image(self.stores, &image)?;
+        self.transplant(&image, &super::flash::SLOTTED).await
+    }
+
+    /// vbmeta of another maker, newer than ours, with the partitions that it describes.
+    async fn foreign_vbmeta(&self) -> Result<(String, Value)> {
+        let image = self.copies.path("foreign.img");
+        manufacture::foreign_image(&image)?;
+        self.transplant(&image, &["vbmeta", "boot", "system", "baseband"]).await
+    }
+
+    /// This flash in another board of the same maker.
+    async fn foreign_board(&self) -> Result<(String, Value)> {
+        let other = self.copies.folder("other-board")?;
+        clone::device(&self.device(), &other)?;
+        std::fs::remove_dir_all(other.join("board"))?;
+        manufacture::other_board(self.stores, &other.join("board"))?;
+        self.refused(&other).await
+    }
+
     /// Replays the evidence that the cloud accepted in chapter four.
     async fn replay(&self) -> Result<(String, Value)> {
         match self.cloud.post("/v1/attest").json(self.evidence).send().await {
@@ -162,7 +197,7 @@ impl Attacker<'_> {
         let program = beside("holdfast-probe")?;
         let said = tokio::task::spawn_blocking(move || {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            boot::world::visit::enter(ree, &program, &arguments)
+            boot::world::enter(ree, &program, &arguments)
         })
         .await??;
         serde_json::from_str(&said).context("the probe's report is not JSON")
@@ -242,11 +277,7 @@ async fn reset_in(world: &World, owner: &Person) -> Result<(String, Value)> {
     world.client.post("/v1/password/forgot").json(&forgot).send().await?;
     let code = code_from_outbox(&world.state.path("cloud/outbox")).await?;
     let thief = Person { password: password(), ..owner.clone() };
-    let reset = Reset {
-        login: owner.email.clone(),
-        code,
-        new_password: thief.password.clone(),
-    };
+    let reset = Reset { login: owner.email.clone(), code, new_password: thief.password.clone() };
     world.client.post("/v1/password/reset").json(&reset).send().await?;
 
     let reason = match activate(&world.device, &thief).await {
@@ -296,4 +327,3 @@ fn judge(report: &Value, target: &str) -> Result<(String, Value)> {
     let reason = format!("{} ways tried, none went through", attempts.len());
     Ok((reason, json!({ "ways": ways })))
 }
-

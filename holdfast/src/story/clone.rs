@@ -52,7 +52,8 @@ pub(crate) fn cloud(from: &State, to: &State) -> Result<()> {
 }
 
 fn copy_tree(from: &Path, to: &Path, files: Files) -> Result<()> {
-    let read = std::fs::read_dir(from).with_context(|| format!("{} can't be read", from.display()))?;
+    let read =
+        std::fs::read_dir(from).with_context(|| format!("{} can't be read", from.display()))?;
     std::fs::create_dir_all(to)?;
     for entry in read {
         let entry = entry?;
@@ -81,7 +82,7 @@ fn copy_entry(from: &Path, to: &Path, files: Files) -> Result<()> {
 }
 
 /// Copies a file's data and leaves its holes.
-fn copy_file(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<()> {
     let copy = || -> std::io::Result<()> {
         let source = std::fs::File::open(from)?;
         let metadata = source.metadata()?;
@@ -98,7 +99,11 @@ fn copy_file(from: &Path, to: &Path) -> Result<()> {
     set_times(to, &std::fs::metadata(from)?)
 }
 
-fn copy_extents(source: &std::fs::File, target: &std::fs::File, length: u64) -> std::io::Result<()> {
+fn copy_extents(
+    source: &std::fs::File,
+    target: &std::fs::File,
+    length: u64,
+) -> std::io::Result<()> {
     use rustix::fs::{SeekFrom, seek};
     use std::os::unix::fs::FileExt;
     let mut buffer = vec![0; 1 << 20];

@@ -1,7 +1,7 @@
 //! The device of the story: a board that is on, its control socket and its local API.
 
 use crate::programs::{Program, beside};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use board::report::{Stage, Verdict};
 use http_link::Client;
 use serde::Deserialize;
@@ -175,11 +175,7 @@ impl Device {
     }
 
     /// Waits until `holds` is true of the system's status.
-    pub(crate) async fn until(
-        &self,
-        what: &str,
-        holds: impl Fn(&Value) -> bool,
-    ) -> Result<Value> {
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
         let start = Instant::now();
         loop {
             let status = self.system_status().await;
@@ -187,7 +183,8 @@ impl Device {
                 return Ok(status.clone());
             }
             if start.elapsed() > Duration::from_secs(15) {
-                let last = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                let last =
+                    status.map_or_else(|error| error.to_string(), |status| status.to_string());
                 bail!("the device did not come to this within 15 s: {what}. It says: {last}");
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -215,6 +212,14 @@ impl Refused {
     pub(crate) fn line(&self) -> String {
         format!("{}: {} ({})", self.stage, self.reason, self.code)
     }
+}
+
+/// A stage as a line of a table: partition, version, digest, verdict.
+pub(crate) fn stage_line(stage: &Stage) -> String {
+    let digest = stage.digest.get(..16).unwrap_or(&stage.digest);
+    let (verdict, refused) = verdict(stage);
+    let reason = refused.map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("{:<12} {:<24} {digest:<16}  {verdict}{reason}", stage.partition, stage.version)
 }
 
 /// Whether a stage may run, as a table's cell.

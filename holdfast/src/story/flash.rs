@@ -24,3 +24,24 @@ pub(crate) fn read(flash: &File) -> Result<Gpt> {
     flash.read_exact_at(&mut tail, length.saturating_sub(TAIL_BYTES as u64))?;
     Ok(Gpt::parse(&head, &tail, length)?.gpt)
 }
+
+/// Partitions that a slot has.
+pub(crate) const SLOTTED: [&str; 7] = ["bl1", "tee", "bl2", "boot", "vbmeta", "system", "baseband"];
+
+/// Copies partitions of slot a from one flash image into another.
+pub(crate) fn transplant(from: &File, to: &File, names: &[&str]) -> Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    for name in names {
+        let (_, source, length) = partition(from, name)?;
+        let (_, target, space) = partition(to, name)?;
+        anyhow::ensure!(length == space, "{name} has another size there");
+        let mut at = 0;
+        while at < length {
+            let piece = buffer.len().min(usize::try_from(length - at).unwrap_or(buffer.len()));
+            from.read_exact_at(&mut buffer[..piece], source + at)?;
+            to.write_all_at(&buffer[..piece], target + at)?;
+            at += piece as u64;
+        }
+    }
+    Ok(())
+}

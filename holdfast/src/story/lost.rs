@@ -16,7 +16,6 @@ use wire::account::Session;
 use wire::find::{Command, Issued, Outcome, Position};
 
 /// What the owner's browser would do: a session and the device's id.
-#[derive(Debug)]
 pub(crate) struct Owner<'a> {
     pub(crate) cloud: &'a Client,
     pub(crate) token: String,
@@ -52,9 +51,7 @@ pub(crate) async fn lost(
     session: &Session,
     scratch: &Path,
 ) -> Result<(), Stopped> {
-    let owner = teller
-        .step("find.locate", async |_| locate(cloud, device, session).await)
-        .await?;
+    let owner = teller.step("find.locate", async |_| locate(cloud, device, session).await).await?;
     teller
         .step("find.sound", async |_| {
             owner.command(&Command::Sound).await?;
@@ -66,9 +63,7 @@ pub(crate) async fn lost(
         .step("find.lost", async |_| enter_lost_mode(&owner, device).await.map(|it| ((), it)))
         .await?;
     teller
-        .step("find.erase", async |_| {
-            erase(&owner, device, scratch).await.map(|it| ((), it))
-        })
+        .step("find.erase", async |_| erase(&owner, device, scratch).await.map(|it| ((), it)))
         .await
 }
 
@@ -83,10 +78,8 @@ async fn locate<'a>(
     device.until("find-device is on", |status| status["find_enabled"] == true).await?;
     let owner = Owner { cloud, token: session.token.clone(), device_id };
     let position = owner.command(&Command::Locate).await?.context("no position came back")?;
-    let line = format!(
-        "{:.4}, {:.4} within {:.0} m",
-        position.lat, position.lon, position.accuracy_m
-    );
+    let line =
+        format!("{:.4}, {:.4} within {:.0} m", position.lat, position.lon, position.accuracy_m);
     Ok((owner, Evidence::new(line, serde_json::to_value(position)?)))
 }
 
@@ -158,9 +151,7 @@ pub(crate) async fn recovered(
         })
         .await?;
     teller
-        .step("restore", async |show| {
-            restore(show, device, owner, folder).await.map(|it| ((), it))
-        })
+        .step("restore", async |show| restore(show, device, owner, folder).await.map(|it| ((), it)))
         .await
 }
 
@@ -191,11 +182,7 @@ pub(crate) async fn activate(device: &Device, person: &Person) -> Result<(), Htt
     device.api().post("/v1/activation").json(&body).send().await.map(drop)
 }
 
-async fn accept_owner(
-    cloud: &Client,
-    device: &Device,
-    owner: &Person,
-) -> Result<Evidence> {
+async fn accept_owner(cloud: &Client, device: &Device, owner: &Person) -> Result<Evidence> {
     activate(device, owner).await?;
     ensure!(!lock_of(device).await?.activation_due, "the owner's account did not open the device");
     let session = session(cloud, owner).await?;

@@ -14,7 +14,7 @@ mod signin;
 mod step;
 mod world;
 
-pub(crate) use device::{BoardStatus, Device, Wiring};
+pub(crate) use device::{BoardStatus, stage_line};
 pub(crate) use manufacture::make_alone;
 
 use crate::args::Up;
@@ -25,6 +25,7 @@ use crate::state::State;
 use anyhow::{Context, Result};
 use attacked::Attacker;
 use cloud::Cloud;
+use device::Device;
 use http_link::Client;
 use owner::Person;
 use serde_json::json;

@@ -24,7 +24,10 @@ impl Person {
     /// Somebody new: random numbers, `example.org` (RFC 2606).
     pub(crate) fn invent(role: &str) -> Self {
         let digits = |count: usize| -> String {
-            crypto::random_array::<16>()[..count].iter().map(|byte| char::from(b'0' + byte % 10)).collect()
+            crypto::random_array::<16>()[..count]
+                .iter()
+                .map(|byte| char::from(b'0' + byte % 10))
+                .collect()
         };
         Self {
             phone: format!("+4915{}", digits(9)),

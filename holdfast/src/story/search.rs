@@ -1,7 +1,7 @@
 //! Looking for plaintext where none may be: in everything that the cloud stores.
 
-use anyhow::{Context, Result, bail};
 use aho_corasick::AhoCorasick;
+use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use std::fs::File;
@@ -60,10 +60,9 @@ fn canary(path: &Path) -> Result<Option<Canary>> {
         seen.iter().filter(|seen| **seen).count()
     };
     let best = content.chunks_exact(CANARY_BYTES).max_by_key(|bytes| variety(bytes));
-    Ok(best.filter(|bytes| variety(bytes) >= 10).map(|bytes| Canary {
-        what: path.display().to_string(),
-        bytes: bytes.to_vec(),
-    }))
+    Ok(best
+        .filter(|bytes| variety(bytes) >= 10)
+        .map(|bytes| Canary { what: path.display().to_string(), bytes: bytes.to_vec() }))
 }
 
 /// What was searched, and that nothing was found.
@@ -76,8 +75,10 @@ pub(crate) struct Clean {
 /// Searches every file below `roots` for the canaries: raw, hexadecimal, base64. Finding one is
 /// an error that says where.
 pub(crate) fn search(roots: &[PathBuf], canaries: &[Canary]) -> Result<Clean> {
-    let needles: Vec<(Vec<u8>, &Canary)> =
-        canaries.iter().flat_map(|canary| forms(canary).into_iter().map(move |form| (form, canary))).collect();
+    let needles: Vec<(Vec<u8>, &Canary)> = canaries
+        .iter()
+        .flat_map(|canary| forms(canary).into_iter().map(move |form| (form, canary)))
+        .collect();
     let finder = AhoCorasick::new(needles.iter().map(|(form, _)| form))?;
     let longest = needles.iter().map(|(form, _)| form.len()).max().unwrap_or(0);
     let mut clean = Clean { files: 0, bytes: 0 };

@@ -22,8 +22,7 @@ pub(crate) async fn attest(
     teller
         .step("attest", async |_| {
             let chain = evidence(cloud, device).await?;
-            let statement: Statement =
-                cloud.post("/v1/attest").json(&chain).send_json().await?;
+            let statement: Statement = cloud.post("/v1/attest").json(&chain).send_json().await?;
             let line = format!(
                 "{}: {}, {}, boot state {}",
                 statement.serial,

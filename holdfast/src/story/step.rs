@@ -1,7 +1,7 @@
 //! Playing a step: time it, show it, stop the story where it does not hold.
 
+use super::device::{BoardStatus, stage_line, verdict};
 use crate::report::{Evidence, Reporter, Step};
-use super::device::{BoardStatus, verdict};
 use anyhow::Result;
 use std::future::Future;
 use std::time::Instant;
@@ -118,12 +118,6 @@ impl Teller {
     pub(crate) fn stages(&mut self, status: &BoardStatus) -> Result<(), Stopped> {
         for stage in &status.stages {
             let (verdict, refused) = verdict(stage);
-            let line = format!(
-                "{:<12} {:<24} {}…  {verdict}",
-                stage.partition,
-                stage.version,
-                stage.digest.get(..16).unwrap_or(&stage.digest)
-            );
             let object = serde_json::json!({
                 "partition": stage.partition,
                 "version": stage.version,
@@ -132,10 +126,21 @@ impl Teller {
             });
             let ms = stage.micros as f64 / 1000.0;
             let name = format!("boot.{}", stage.stage);
-            self.timed(&name, ms, refused, status.boot_no, Evidence::new(line, object));
+            self.timed(
+                &name,
+                ms,
+                refused,
+                status.boot_no,
+                Evidence::new(stage_line(stage), object),
+            );
         }
         match &status.refused {
-            None => Ok(()),
+            None => {
+                if let Some(ms) = status.boot_ms {
+                    self.reporter.note(&format!("  from power-on to the system: {ms:.0} ms"));
+                }
+                Ok(())
+            }
             Some(refused) => {
                 let shown = status.stages.iter().any(|stage| verdict(stage).1.is_some());
                 if !shown {

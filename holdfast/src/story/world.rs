@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Any free port of the loopback interface.
-pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub(crate) const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// What the story remembers from run to run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -43,7 +44,6 @@ impl Memory {
 }
 
 /// A running cloud and a device that is on.
-#[derive(Debug)]
 pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) cloud: Cloud,

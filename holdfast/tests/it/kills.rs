@@ -59,7 +59,8 @@ fn killing_any_process_at_a_random_moment_loses_nothing_acknowledged() {
 fn unharmed(told: &Told, account: &serde_json::Value) {
     assert_eq!(told.code, Some(0), "{told}");
     assert_eq!(told.held("account.sign_up")["evidence"]["account_id"], *account, "{told}");
-    for step in ["device.manufacture", "account.sign_up", "device.bind", "lock.set", "vault.import"] {
+    for step in ["device.manufacture", "account.sign_up", "device.bind", "lock.set", "vault.import"]
+    {
         assert_eq!(told.held(step)["existing"], true, "{step}\n{told}");
     }
     assert_eq!(told.held("restore")["evidence"]["compared"], "identical");

@@ -78,7 +78,8 @@ fn the_whole_story_holds_and_a_second_run_goes_on() {
     let device = told.held("device.bind")["evidence"]["device_id"].clone();
     let again = tell(state.path(), &[]);
     assert_eq!(again.code, Some(0), "{again}");
-    for step in ["device.manufacture", "account.sign_up", "device.bind", "lock.set", "vault.import"] {
+    for step in ["device.manufacture", "account.sign_up", "device.bind", "lock.set", "vault.import"]
+    {
         assert_eq!(again.held(step)["existing"], true, "{again}");
     }
     assert_eq!(again.held("account.sign_up")["evidence"]["account_id"], account);
