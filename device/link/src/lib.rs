@@ -3,9 +3,11 @@
 //! - [`session`]: the cloud's client, the device's own session, the cloud's clock.
 //! - [`push`]: the link on which events come, and messages for applications.
 //! - [`find`]: the rules of find-device.
+//! - [`sync`]: snapshots of the vault, up and back.
 //! - [`activation`]: tickets that end the activation lock and lost mode.
 
 pub mod activation;
 pub mod find;
 pub mod push;
 pub mod session;
+pub mod sync;

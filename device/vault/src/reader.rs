@@ -3,7 +3,7 @@
 use crate::content::{self, BLOCK_BYTES, Holes, SEALED_BYTES};
 use crate::error::VaultError;
 use crate::header::{self, Attributes, HEADER_BYTES, NodeKind, Opened};
-use crate::keys::Keys;
+use crate::keys::{Id, Keys};
 use snapshot::path::TreePath;
 use std::fs::File;
 use std::io;
@@ -91,12 +91,18 @@ impl FileReader {
         stretches
     }
 
-    /// Whether the stretch `from..to` of the content is nothing but holes.
+    /// Names this version of the content: see [`crate::Metadata::version`].
     #[must_use]
-    pub fn is_hole(&self, range: &Range<u64>) -> bool {
-        let block = BLOCK_BYTES as u64;
-        let Some(hole) = self.holes.around(range.start / block) else { return false };
-        range.end.min(self.size()) <= hole.end.saturating_mul(block)
+    pub const fn version(&self) -> Id {
+        self.opened.version
+    }
+
+    /// Where the hole ends that byte `at` of the content lies in, if it lies in one. At most the
+    /// size.
+    #[must_use]
+    pub fn hole_end(&self, at: u64) -> Option<u64> {
+        let hole = self.holes.around(at / BLOCK_BYTES as u64)?;
+        Some(hole.end.saturating_mul(BLOCK_BYTES as u64).min(self.size()))
     }
 
     /// Appends up to `length` bytes from `from` on to `out`; fewer at the end of the file.
