@@ -36,7 +36,6 @@
 //! ```
 
 mod builder;
-mod cmdline;
 mod decode;
 mod descriptor;
 mod encode;

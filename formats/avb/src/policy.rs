@@ -8,7 +8,9 @@
 //! - flags that switch verification or dm-verity off, and bits that nobody defined,
 //! - a descriptor area that is malformed, padded or followed by anything, and unknown descriptors,
 //! - bytes that nothing vouches for: behind the vbmeta image, behind an image in its partition,
-//!   in reserved fields.
+//!   in reserved fields. A chain may lead only to `vbmeta*` partitions and to those asked for.
+//!
+//! Partitions under dm-verity are checked by whoever checks the tree, the bytes behind it too.
 //!
 //! An unlocked device boots what it finds, as libavb lets it; what the policy would have refused
 //! comes along as a list.
@@ -192,10 +194,14 @@ impl Strict {
         for descriptor in descriptors {
             self.collect(descriptor)?;
         }
-        if vbmeta.partition == "vbmeta" {
-            check_rest_of_vbmeta(ops, policy.suffix, vbmeta)?;
+        if vbmeta.partition.starts_with("vbmeta") {
+            check_rest_of_vbmeta(ops, vbmeta)
+        } else if policy.partitions.contains(&vbmeta.partition.as_str()) {
+            Ok(()) // its bytes are counted with those of the partition
+        } else {
+            let reason = format!("{}: nobody counts the bytes beside it", vbmeta.full_name);
+            Err(Refusal::new(RefusalCode::StrayBytes, reason))
         }
-        Ok(())
     }
 
     fn collect(&mut self, descriptor: Descriptor) -> Result<(), Refusal> {
@@ -203,6 +209,10 @@ impl Strict {
             Descriptor::Hash(hash) => self.hashes.push(hash),
             Descriptor::Hashtree(tree) => self.hashtrees.push(tree),
             Descriptor::Property(property) => self.properties.push(property),
+            Descriptor::KernelCmdline(cmdline) if cmdline.cmdline.contains('\0') => {
+                let reason = "a NUL would cut the kernel command line";
+                return Err(Refusal::new(RefusalCode::DescriptorMalformed, reason));
+            }
             Descriptor::KernelCmdline(_) | Descriptor::ChainPartition(_) => {}
             Descriptor::Unknown { tag, .. } => {
                 let reason = format!("a descriptor has the unknown tag {tag}");
@@ -244,10 +254,10 @@ impl Strict {
 }
 
 /// Behind the vbmeta image in its partition there are zeros only.
-fn check_rest_of_vbmeta(ops: &impl Ops, suffix: &str, vbmeta: &VbmetaData) -> Result<(), Refusal> {
-    let name = format!("vbmeta{suffix}");
-    let size = ops.partition_size(&name).map_err(|error| io(&name, error))?;
-    let bytes = read(ops, &name, 0, size)?;
+fn check_rest_of_vbmeta(ops: &impl Ops, vbmeta: &VbmetaData) -> Result<(), Refusal> {
+    let name = &vbmeta.full_name;
+    let size = ops.partition_size(name).map_err(|error| io(name, error))?;
+    let bytes = read(ops, name, 0, size)?;
     let image = check_vbmeta_partition(&bytes)?;
     if image.bytes() == vbmeta.image {
         Ok(())

@@ -305,3 +305,38 @@ fn a_persistent_digest_is_set_once_and_then_holds() {
     device.partitions.insert("factory".into(), b"replaced".to_vec());
     assert_eq!(verify(&device), SlotVerifyResult::ErrorVerification);
 }
+
+#[test]
+fn a_chain_leads_only_where_every_byte_is_counted() {
+    let chained = VbmetaBuilder { descriptors: vec![], ..builder() };
+    let image = chained.sign(&public_key(), sign).unwrap();
+    let with = |name: &str| {
+        let mut builder = builder();
+        builder.descriptors.push(Descriptor::ChainPartition(ChainPartitionDescriptor {
+            rollback_index_location: 1,
+            flags: 0,
+            partition_name: name.into(),
+            public_key: public_key().as_bytes().to_vec(),
+        }));
+        let mut partition = image.clone();
+        partition.resize(8192, 0);
+        let mut device = device(&builder);
+        device.partitions.insert(format!("{name}_a"), partition);
+        device
+    };
+    let mut device = with("vbmeta_system");
+    assert_eq!(code(&device), None);
+    device.partitions.get_mut("vbmeta_system_a").unwrap()[8191] = 1;
+    assert_eq!(code(&device), Some(RefusalCode::StrayBytes));
+    assert_eq!(code(&with("vendor")), Some(RefusalCode::StrayBytes));
+}
+
+#[test]
+fn refuses_a_command_line_with_a_nul() {
+    let mut builder = builder();
+    builder.descriptors.push(Descriptor::KernelCmdline(KernelCmdlineDescriptor {
+        flags: 0,
+        cmdline: "a\0b".into(),
+    }));
+    assert_eq!(code(&device(&builder)), Some(RefusalCode::DescriptorMalformed));
+}

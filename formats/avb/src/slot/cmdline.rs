@@ -1,30 +1,32 @@
 //! The kernel command line that slot verification makes (`avb_cmdline.c`).
 
+use super::{
+    HashtreeErrorMode, SlotVerifyResult,
+    session::{Session, Stop},
+};
 use crate::{
-    HashtreeErrorMode, IoError, Ops, PARTITION_NAME_MAX_BYTES, SUPPORTED_VERSION, SlotVerifyResult,
-    VbmetaFlags, VbmetaImage,
+    IoError, Ops, PARTITION_NAME_MAX_BYTES, SUPPORTED_VERSION, VbmetaFlags, VbmetaImage,
     partition::hex,
-    slot::{Session, Stop},
 };
 
 /// The most root digests that are put into a command line.
-pub(crate) const MAX_SUBSTITUTIONS: usize = 10;
+pub(super) const MAX_SUBSTITUTIONS: usize = 10;
 
 /// A token of the command line, and what takes its place.
-pub(crate) struct Substitution {
+pub(super) struct Substitution {
     token: String,
     value: String,
 }
 
 impl Substitution {
-    pub(crate) fn root_digest(partition: &str, digest: &[u8]) -> Self {
+    pub(super) fn root_digest(partition: &str, digest: &[u8]) -> Self {
         let token = format!("$(AVB_{}_ROOT_DIGEST)", partition.to_ascii_uppercase());
         Self { token, value: hex(digest) }
     }
 }
 
 /// Adds libavb's options to the command line and replaces the tokens in it.
-pub(crate) fn finish<O: Ops>(
+pub(super) fn finish<O: Ops>(
     session: &mut Session<'_, O>,
     mode: HashtreeErrorMode,
 ) -> Result<(), Stop> {
