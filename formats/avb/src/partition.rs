@@ -117,6 +117,34 @@ impl VerifiedImage {
 /// `min_rollback_index`, and exactly one hash descriptor must name `partition_name` (without the
 /// slot's suffix) and the whole image. **Every** byte counts: image, footer and vbmeta image are
 /// checked, all others must be zero. One flipped bit anywhere is refused.
+///
+/// ```
+/// use avb::{Algorithm, RefusalCode, RsaPublicKeyBlob, VbmetaBuilder};
+/// use avb::{hash_footer, verify_hash_footer_partition};
+/// use crypto::sign::{Hash, RsaKey};
+///
+/// let key = RsaKey::generate(2048)?;
+/// let public_key = RsaPublicKeyBlob::from_modulus(&key.modulus())?;
+/// let builder = VbmetaBuilder {
+///     algorithm: Algorithm::Sha256Rsa2048,
+///     rollback_index: 2,
+///     ..VbmetaBuilder::default()
+/// };
+/// let sign = |data: &[u8]| key.sign_pkcs1(Hash::Sha256, data);
+/// let footer = hash_footer(b"image", "bl1", 131_072, b"salt", &builder, &public_key, sign)?;
+/// let mut partition = footer.assemble(b"image");
+///
+/// let root_key = public_key.digest();
+/// let verified = verify_hash_footer_partition(&partition, "bl1", &root_key, 2)?;
+/// assert_eq!(&partition[verified.image], b"image");
+///
+/// let refusal = verify_hash_footer_partition(&partition, "bl1", &root_key, 3).unwrap_err();
+/// assert_eq!(refusal.code, RefusalCode::Rollback);
+/// partition[1000] = 1;
+/// let refusal = verify_hash_footer_partition(&partition, "bl1", &root_key, 2).unwrap_err();
+/// assert_eq!(refusal.code, RefusalCode::StrayBytes);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn verify_hash_footer_partition(
     partition: &[u8],
     partition_name: &str,
@@ -148,7 +176,7 @@ pub fn verify_hash_footer_partition(
         rollback_index: header.rollback_index,
         vbmeta_digest: crypto::digest::sha256(vbmeta.bytes()),
         public_key_digest,
-        release: String::from_utf8_lossy(header.release.as_bytes()).into_owned(),
+        release: header.release.to_string(),
         properties,
     })
 }

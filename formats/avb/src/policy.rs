@@ -1,6 +1,6 @@
 //! The boot policy above libavb. It fails closed.
 //!
-//! [`slot_verify`](crate::slot_verify) answers as libavb does, and some of its answers are too
+//! [`slot_verify`] answers as libavb does, and some of its answers are too
 //! kind for a boot loader. On a locked device this policy refuses, beside all that libavb
 //! refuses:
 //!
@@ -73,6 +73,8 @@ pub struct VerifiedSlot {
     pub vbmeta_digest: [u8; 32],
     /// SHA-256 of the public key blob of the top-level image; zeros where it is not signed.
     pub public_key_digest: [u8; 32],
+    /// Which program made the top-level image.
+    pub release: String,
     /// The hashtree descriptors.
     pub hashtrees: Vec<HashtreeDescriptor>,
     /// The signed properties.
@@ -126,6 +128,7 @@ pub fn verify_boot(ops: &impl Ops, policy: &BootPolicy<'_>) -> Result<VerifiedSl
         data,
         vbmeta_digest: vbmeta_digest.try_into().expect("SHA-256 gives 32 bytes"),
         public_key_digest,
+        release: strict.release,
         hashtrees: strict.hashtrees,
         properties: strict.properties,
         overlooked: strict.refusals,
@@ -145,6 +148,7 @@ fn io(place: &str, error: IoError) -> Refusal {
 struct Strict {
     refusals: Vec<Refusal>,
     public_key_digest: Option<[u8; 32]>,
+    release: String,
     hashes: Vec<HashDescriptor>,
     hashtrees: Vec<HashtreeDescriptor>,
     properties: Vec<PropertyDescriptor>,
@@ -178,8 +182,10 @@ impl Strict {
         is_top: bool,
     ) -> Result<(), Refusal> {
         let image = VbmetaImage::parse(&vbmeta.image).map_err(vbmeta_malformed)?;
-        if is_top && !image.public_key().is_empty() {
-            self.public_key_digest = Some(crypto::digest::sha256(image.public_key()));
+        if is_top {
+            self.release = image.header().release.to_string();
+            self.public_key_digest = (!image.public_key().is_empty())
+                .then(|| crypto::digest::sha256(image.public_key()));
         }
         let flags = image.header().flags;
         if flags.0 != 0 {

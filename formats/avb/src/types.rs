@@ -296,6 +296,12 @@ impl Release {
     }
 }
 
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
 impl Default for Release {
     fn default() -> Self {
         Self(concat!("holdfast ", env!("CARGO_PKG_VERSION")).into())

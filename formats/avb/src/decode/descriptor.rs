@@ -79,7 +79,7 @@ impl<'a> RawDescriptor<'a> {
 
 impl Descriptor {
     /// Reads one descriptor that ends where `bytes` end, strictly; see
-    /// [`VbmetaImage::descriptors`].
+    /// [`crate::VbmetaImage::descriptors`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (raw, rest) = RawDescriptor::split(bytes)?;
         match rest.len() {

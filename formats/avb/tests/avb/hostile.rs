@@ -5,8 +5,8 @@ use avb::policy::{BootPolicy, verify_boot};
 use avb::{
     Algorithm, ChainPartitionDescriptor, Descriptor, FOOTER_BYTES, Footer, HashDescriptor,
     HashName, HashtreeDescriptor, HashtreeErrorMode, Header, KernelCmdlineDescriptor,
-    PropertyDescriptor, RsaPublicKeyBlob, SlotVerifyFlags, VbmetaBuilder, VbmetaImage,
-    VbmetaVerdict, slot_verify, verify_hash_footer_partition, verify_vbmeta,
+    PropertyDescriptor, RsaPublicKeyBlob, SlotVerifyFlags, SlotVerifyResult, VbmetaBuilder,
+    VbmetaImage, VbmetaVerdict, slot_verify, verify_hash_footer_partition, verify_vbmeta,
 };
 use crypto::sign::Hash;
 use proptest::collection::vec;
@@ -194,6 +194,29 @@ fn sample() -> Device {
     let mut device = Device::default();
     device.partitions.insert("boot".into(), BOOT.clone());
     device
+}
+
+/// What a signed image says about sizes costs no memory before it is compared with the device.
+#[test]
+fn a_signed_size_is_not_believed() {
+    for image_size in [9, 1 << 40, u64::MAX] {
+        let hash = HashDescriptor::of("boot", b"an image", avb::Hash::Sha256, b"");
+        let builder = VbmetaBuilder {
+            algorithm: Algorithm::Sha256Rsa2048,
+            descriptors: vec![Descriptor::Hash(HashDescriptor { image_size, ..hash })],
+            ..VbmetaBuilder::default()
+        };
+        let vbmeta =
+            builder.sign(&public_key(), |data| KEY.sign_pkcs1(Hash::Sha256, data)).unwrap();
+        let mut device = Device::default();
+        device.partitions.insert("vbmeta".into(), vbmeta);
+        device.partitions.insert("boot".into(), b"an image".to_vec());
+        for (flags, result) in [(0, SlotVerifyResult::ErrorIo), (1, SlotVerifyResult::Ok)] {
+            let flags = SlotVerifyFlags::from_number(flags);
+            let mode = HashtreeErrorMode::Restart;
+            assert_eq!(slot_verify(&device, &["boot"], "", flags, mode).result, result);
+        }
+    }
 }
 
 /// A descriptor area outside the auxiliary block, or not aligned, is not an error to libavb: it

@@ -102,6 +102,7 @@ fn s2_2_boots_what_the_maker_signed() {
     assert_eq!(slot.data.loaded("boot").unwrap().data, BOOT);
     assert_eq!(slot.data.rollback_indexes[0], 3);
     assert_eq!(slot.property("os_version"), Some("16"));
+    assert_eq!(slot.release, builder().release.to_string());
     assert_eq!(slot.hashtree("system").unwrap().root_digest, [3; 32]);
     assert!(slot.data.cmdline.starts_with("root=1234-fake-guid-for:system_a "));
     assert_eq!(slot.overlooked, []);
