@@ -15,8 +15,8 @@ pub struct Login {
     pub uid: u32,
 }
 
-/// From the trusted OS to a TA. The TA answers each with [`FromTa::Done`], after any number of
-/// [`FromTa::Syscall`]s.
+/// From the trusted OS to a TA. The TA answers each with [`FromTa::Done`] or [`FromTa::Ask`],
+/// after any number of [`FromTa::Syscall`]s.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToTa {
@@ -41,6 +41,25 @@ pub enum ToTa {
     },
     /// The answer to a system call.
     Answer(SyscallReply),
+    /// The person answered, or turned the question away. The TA answers with
+    /// [`FromTa::Done`], or asks again, for the request that asked.
+    Answered {
+        /// From [`FromTa::Ask`].
+        question: u32,
+        /// What was typed (empty for yes).
+        answer: Result<Typed, TeeError>,
+    },
+}
+
+/// What a person typed; never printed.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Typed(pub String);
+
+impl std::fmt::Debug for Typed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Typed(..)")
+    }
 }
 
 /// From a TA to the trusted OS.
@@ -51,6 +70,18 @@ pub enum FromTa {
     Done(Result<ByteBuf, TeeError>),
     /// A service of the trusted OS is needed; exactly one [`ToTa::Answer`] follows.
     Syscall(Syscall),
+    /// The command waits for the person at the trusted screen. The TA is free for other
+    /// requests meanwhile; [`ToTa::Answered`] follows once.
+    Ask {
+        /// Which question: a number that none of this TA's open ones has.
+        question: u32,
+        /// "Unlock".
+        title: String,
+        /// One sentence more.
+        detail: String,
+        /// `(min, max)` characters of a secret; `None` asks for yes or no.
+        secret: Option<(u8, u8)>,
+    },
 }
 
 /// The services of the trusted OS.
@@ -98,16 +129,6 @@ pub enum Syscall {
     Uptime,
     /// What was booted; refused `BadState` before the bootloader said so. → `BootInfo`
     BootInfo,
-    /// Shows a prompt on the trusted screen and waits for the person. → `Text`, or refused
-    /// `Cancelled`
-    Prompt {
-        /// "Unlock".
-        title: String,
-        /// One sentence more.
-        detail: String,
-        /// `(min, max)` characters of a secret; `None` asks for yes or no.
-        secret: Option<(u8, u8)>,
-    },
     /// Whether the board is still in the factory. → `Flag`
     InFactory,
     /// Blows the life-cycle fuse. → `Done`

@@ -2,7 +2,7 @@
 
 use crate::boot::Boot;
 use crate::log::Log;
-use crate::prompts::{Prompts, Said};
+use crate::prompts::{self, Prompts, Said};
 use crate::ree::{Connection, MAX_CONNECTIONS, MAX_SESSIONS};
 use crate::secrets::{MasterSecrets, SecretBox};
 use crate::spawner::Spawner;
@@ -10,6 +10,7 @@ use crate::storage::SecureStorage;
 use crate::ta::{Job, Ta, Task};
 use board::Silicon;
 use board::channel::{self, ChannelError};
+use board::ui::Prompt;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -19,7 +20,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use tee_api::boot::Reply as BootReply;
 use tee_api::ree::{Reply, Request};
-use tee_api::ta::{FromTa, Syscall, SyscallReply, ToTa};
+use tee_api::ta::{FromTa, SyscallReply, ToTa, Typed};
 use tee_api::{TaId, TeeError};
 
 /// The descriptors that the loop waits on, besides those of TAs and connections.
@@ -134,12 +135,8 @@ impl Os {
     }
 
     fn serve_screen(&mut self) -> Result<(), ChannelError> {
-        if let Some(Said { ta, answer }) = self.prompts.receive()? {
-            let reply = match answer {
-                Ok(text) => SyscallReply::Text(text.as_str().to_owned()),
-                Err(error) => SyscallReply::Refused(error),
-            };
-            self.answer(ta, reply);
+        if let Some(Said { asker: (ta, question), answer }) = self.prompts.receive()? {
+            self.resume(ta, question, answer.map(|text| Typed(text.as_str().to_owned())));
         }
         Ok(())
     }
@@ -251,18 +248,40 @@ impl Os {
                 }
                 self.pump(at);
             }
-            (Ok(FromTa::Syscall(syscall)), Some(_)) => self.serve_syscall(at, syscall),
+            (Ok(FromTa::Syscall(syscall)), Some(_)) => {
+                let reply = self.syscall(at, syscall).unwrap_or_else(SyscallReply::Refused);
+                self.answer(at, reply);
+            }
+            (Ok(FromTa::Ask { question, title, detail, secret }), Some(_)) => {
+                self.ask(at, question, prompts::prompt(title, detail, secret));
+                self.pump(at);
+            }
             // It panicked, or it does not keep to the protocol.
             _ => self.bury(at),
         }
     }
 
-    fn serve_syscall(&mut self, at: usize, syscall: Syscall) {
-        match self.syscall(at, syscall) {
-            Ok(Some(reply)) => self.answer(at, reply),
-            // A prompt: the person answers.
-            Ok(None) => {}
-            Err(refused) => self.answer(at, SyscallReply::Refused(refused)),
+    /// The TA's current job waits for the person from now on.
+    fn ask(&mut self, at: usize, question: u32, prompt: Result<Prompt, TeeError>) {
+        let ta = &mut self.tas[at];
+        ta.proven = true;
+        let Some(job) = ta.current.take() else { return };
+        // Whoever asked may be gone already.
+        let heard = job.connection.ok_or(TeeError::Cancelled);
+        ta.asking.insert(question, job);
+        let asked = heard.and(prompt).and_then(|prompt| self.prompts.ask((at, question), prompt));
+        if let Err(refused) = asked {
+            self.resume(at, question, Err(refused));
+        }
+    }
+
+    /// A job that waited for the person goes on, before all others.
+    fn resume(&mut self, at: usize, question: u32, answer: Result<Typed, TeeError>) {
+        let ta = &mut self.tas[at];
+        if let Some(mut job) = ta.asking.remove(&question) {
+            job.task = Task::Resume { question, answer };
+            ta.queue.push_front(job);
+            self.pump(at);
         }
     }
 
@@ -279,7 +298,7 @@ impl Os {
         let reply = match (job.task, result) {
             (Task::Close, _) => Reply::Closed,
             (_, Err(error)) => Reply::Refused(error),
-            (Task::Invoke(_), Ok(bytes)) => Reply::Done(bytes),
+            (Task::Invoke(_) | Task::Resume { .. }, Ok(bytes)) => Reply::Done(bytes),
             (Task::Open(_), Ok(_)) => {
                 let session = job.session;
                 match connection {
@@ -317,8 +336,9 @@ impl Os {
             ta.queue.drain(..).partition(|job| ta.proven && matches!(job.task, Task::Open(_)));
         ta.queue.extend(opens);
         lost.extend(rest);
+        lost.extend(std::mem::take(&mut ta.asking).into_values());
         let proven = std::mem::take(&mut ta.proven);
-        self.prompts.withdraw(at);
+        self.prompts.withdraw(|(ta, _)| ta == at);
         for connection in self.connections.values_mut() {
             let sessions = connection.sessions.values_mut();
             sessions.filter(|ta| **ta == Some(at)).for_each(|ta| *ta = None);
@@ -336,20 +356,34 @@ impl Os {
     fn disconnect(&mut self, id: u64) {
         let Some(connection) = self.connections.remove(&id) else { return };
         for at in 0..self.tas.len() {
-            let ta = &mut self.tas[at];
-            ta.queue.retain(|job| job.connection != Some(id) || matches!(job.task, Task::Close));
-            let mine = ta.current.as_mut().filter(|job| job.connection == Some(id));
-            if let Some(job) = mine {
-                job.connection = None;
-                if self.prompts.withdraw(at) {
-                    self.answer(at, SyscallReply::Refused(TeeError::Cancelled));
-                }
-            }
+            self.forget(at, id);
         }
         for (session, ta) in connection.sessions {
             if let Some(ta) = ta {
                 self.submit(ta, Job { connection: None, session, task: Task::Close });
             }
+        }
+    }
+
+    /// Ends what connection `id` wanted of the TA at `at`. What the TA began it hears the end
+    /// of: a question is turned away, a session is closed.
+    fn forget(&mut self, at: usize, id: u64) {
+        let ta = &mut self.tas[at];
+        ta.queue.retain(|job| {
+            let begun = matches!(job.task, Task::Close | Task::Resume { .. });
+            begun || job.connection != Some(id)
+        });
+        let mut questions = Vec::new();
+        for (&question, job) in &ta.asking {
+            if job.connection == Some(id) {
+                questions.push(question);
+            }
+        }
+        let jobs = ta.current.iter_mut().chain(&mut ta.queue).chain(ta.asking.values_mut());
+        jobs.filter(|job| job.connection == Some(id)).for_each(|job| job.connection = None);
+        self.prompts.withdraw(|(ta, question)| ta == at && questions.contains(&question));
+        for question in questions {
+            self.resume(at, question, Err(TeeError::Cancelled));
         }
     }
 }

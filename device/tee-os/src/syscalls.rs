@@ -2,7 +2,6 @@
 
 use crate::os::Os;
 use crate::storage::{Changes, SecureStorage};
-use board::ui::{Input, Prompt};
 use board::{LifeCycle, SiliconError};
 use serde_bytes::ByteBuf;
 use tee_api::gatekeeper::Gatekeeper;
@@ -13,18 +12,16 @@ use zeroize::Zeroizing;
 
 /// The most random bytes at once.
 const MAX_RANDOM_BYTES: u16 = 256;
-/// The longest title or text of a prompt.
-const MAX_PROMPT_BYTES: usize = 512;
 
 impl Os {
-    /// Answers a system call of the TA at `at`; `None` where the person will.
+    /// Answers a system call of the TA at `at`.
     pub(crate) fn syscall(
         &mut self,
         at: usize,
         syscall: Syscall,
-    ) -> Result<Option<SyscallReply>, TeeError> {
+    ) -> Result<SyscallReply, TeeError> {
         let id = self.tas[at].id;
-        let reply = match syscall {
+        Ok(match syscall {
             Syscall::DeriveKey { label, context } => self.derive_key(id, &label, &context)?,
             Syscall::Random { bytes } => self.random(bytes)?,
             Syscall::StorageGet { name } => {
@@ -36,10 +33,6 @@ impl Os {
             Syscall::StorageCommit { put, delete } => self.commit(id, put, delete)?,
             Syscall::Uptime => SyscallReply::Number(self.silicon.uptime_ms().map_err(lost)?),
             Syscall::BootInfo => SyscallReply::BootInfo(self.boot.info()?.clone()),
-            Syscall::Prompt { title, detail, secret } => {
-                self.prompt(at, title, detail, secret)?;
-                return Ok(None);
-            }
             Syscall::InFactory => {
                 let life_cycle = self.silicon.life_cycle().map_err(lost)?;
                 SyscallReply::Flag(life_cycle == LifeCycle::Factory)
@@ -60,8 +53,7 @@ impl Os {
                 self.boot.successful(storage)?;
                 SyscallReply::Done
             }
-        };
-        Ok(Some(reply))
+        })
     }
 
     fn storage(&mut self) -> Result<&mut SecureStorage, TeeError> {
@@ -93,26 +85,6 @@ impl Os {
         let put = put.map(|(name, value)| (name, Zeroizing::new(value.into_vec()))).collect();
         self.storage()?.commit(id, &Changes { put, delete })?;
         Ok(SyscallReply::Done)
-    }
-
-    fn prompt(
-        &mut self,
-        at: usize,
-        title: String,
-        detail: String,
-        secret: Option<(u8, u8)>,
-    ) -> Result<(), TeeError> {
-        if title.len() > MAX_PROMPT_BYTES || detail.len() > MAX_PROMPT_BYTES {
-            return Err(TeeError::BadParameters("a prompt's text is over 512 bytes".into()));
-        }
-        let input = match secret {
-            Some((min_chars, max_chars)) if min_chars <= max_chars => {
-                Input::Secret { min_chars, max_chars }
-            }
-            Some(_) => return Err(TeeError::BadParameters("a secret of no length".into())),
-            None => Input::Confirm,
-        };
-        self.prompts.ask(at, Prompt { title, detail, input })
     }
 }
 

@@ -3,9 +3,9 @@
 use crate::image::Program;
 use rustix::fd::OwnedFd;
 use serde_bytes::ByteBuf;
-use std::collections::VecDeque;
-use tee_api::TaId;
-use tee_api::ta::{Login, ToTa};
+use std::collections::{BTreeMap, VecDeque};
+use tee_api::ta::{Login, ToTa, Typed};
+use tee_api::{TaId, TeeError};
 
 /// A request for a TA.
 pub(crate) struct Job {
@@ -23,17 +23,28 @@ pub(crate) enum Task {
     Open(Login),
     /// Run a command.
     Invoke(ByteBuf),
+    /// Go on with a command that asked the person.
+    Resume {
+        /// The TA's number for its question.
+        question: u32,
+        /// What the person said.
+        answer: Result<Typed, TeeError>,
+    },
     /// End the session.
     Close,
 }
 
 impl Job {
-    /// The message to the TA; takes the command out of the job.
+    /// The message to the TA; takes the command or the answer out of the job.
     pub(crate) fn message(&mut self) -> ToTa {
         let session = self.session;
         match &mut self.task {
             Task::Open(login) => ToTa::Open { session, login: *login },
             Task::Invoke(command) => ToTa::Invoke { session, command: std::mem::take(command) },
+            Task::Resume { question, answer } => {
+                let answer = std::mem::replace(answer, Err(TeeError::Cancelled));
+                ToTa::Answered { question: *question, answer }
+            }
             Task::Close => ToTa::Close { session },
         }
     }
@@ -49,8 +60,10 @@ pub(crate) struct Ta {
     pub(crate) channel: Option<OwnedFd>,
     /// What it works on.
     pub(crate) current: Option<Job>,
-    /// What waits.
+    /// What waits for the TA.
     pub(crate) queue: VecDeque<Job>,
+    /// What waits for the person, by the TA's number for its question.
+    pub(crate) asking: BTreeMap<u32, Job>,
     /// Whether this process has answered anything yet.
     pub(crate) proven: bool,
 }
@@ -64,6 +77,7 @@ impl Ta {
             channel: None,
             current: None,
             queue: VecDeque::new(),
+            asking: BTreeMap::new(),
             proven: false,
         }
     }

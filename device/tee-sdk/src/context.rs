@@ -162,28 +162,6 @@ impl<'os> Context<'os> {
         }
     }
 
-    /// Asks the person for a secret of `min_chars` to `max_chars` characters on the trusted
-    /// screen; [`TeeError::Cancelled`] where they turn it away.
-    pub fn prompt_secret(
-        &mut self,
-        title: &str,
-        detail: &str,
-        (min_chars, max_chars): (u8, u8),
-    ) -> Result<Zeroizing<String>, TeeError> {
-        self.text(Syscall::Prompt {
-            title: title.to_owned(),
-            detail: detail.to_owned(),
-            secret: Some((min_chars, max_chars)),
-        })
-        .map(Zeroizing::new)
-    }
-
-    /// Asks the person yes or no on the trusted screen; no is [`TeeError::Cancelled`].
-    pub fn confirm(&mut self, title: &str, detail: &str) -> Result<(), TeeError> {
-        let (title, detail) = (title.to_owned(), detail.to_owned());
-        self.text(Syscall::Prompt { title, detail, secret: None }).map(drop)
-    }
-
     /// Whether the board is still in the factory.
     pub fn in_factory(&mut self) -> Result<bool, TeeError> {
         match self.call(Syscall::InFactory)? {

@@ -9,11 +9,13 @@
 
 mod context;
 pub mod isolation;
+mod question;
 mod runtime;
 pub mod sandbox;
 pub mod testing;
 
 pub use context::{Batch, Context, TrustedOs};
+pub use question::{Question, Step};
 pub use runtime::{Instance, return_freed_memory, run};
 pub use tee_api::boot::BootInfo;
 pub use tee_api::ta::Login;
@@ -22,7 +24,7 @@ pub use zeroize::Zeroizing;
 
 /// A trusted application: one instance, many sessions, one request at a time
 /// (GlobalPlatform: single instance, multi-session, keep alive).
-pub trait TrustedApplication: Default {
+pub trait TrustedApplication: Default + 'static {
     /// What it speaks.
     type Protocol: Protocol;
 
@@ -37,7 +39,17 @@ pub trait TrustedApplication: Default {
         Ok(())
     }
 
-    /// A command in a session that stands.
+    /// A command in a session that stands, which may have to ask the person: see [`Step`].
+    fn begin(
+        &mut self,
+        context: &mut Context<'_>,
+        session: u32,
+        command: <Self::Protocol as Protocol>::Command,
+    ) -> Result<Step<Self>, TeeError> {
+        self.invoke(context, session, command).map(Step::Done)
+    }
+
+    /// A command in a session that stands, which needs nobody to be asked.
     fn invoke(
         &mut self,
         context: &mut Context<'_>,

@@ -1,13 +1,16 @@
 //! The main loop of a TA process.
 
 use crate::context::{Context, TrustedOs};
+use crate::question::{Continuation, Question, Step};
 use crate::{TrustedApplication, sandbox};
 use board::channel::{self, ChannelError};
 use rustix::fd::{FromRawFd, OwnedFd};
 use serde_bytes::ByteBuf;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
-use tee_api::ta::{CHANNEL_FD, FromTa, Login, Syscall, SyscallReply, ToTa};
+use tee_api::ta::{CHANNEL_FD, FromTa, Syscall, SyscallReply, ToTa, Typed};
 use tee_api::{Protocol, TaId, TeeError};
+use zeroize::Zeroizing;
 
 /// Runs the TA of this process until the trusted OS closes its channel.
 ///
@@ -55,7 +58,7 @@ fn serve<T: TrustedApplication>(mut channel: Channel) -> ChannelError {
     loop {
         let served = channel::receive(&channel.0).and_then(|request| {
             let reply = instance.handle(&mut channel, request);
-            channel::send(&channel.0, &FromTa::Done(reply))
+            channel::send(&channel.0, &reply)
         });
         if let Err(error) = served {
             return error;
@@ -64,44 +67,66 @@ fn serve<T: TrustedApplication>(mut channel: Channel) -> ChannelError {
 }
 
 /// A TA and the border around it: commands and replies are bytes here.
-#[derive(Debug, Default)]
-pub struct Instance<T>(T);
+pub struct Instance<T: TrustedApplication> {
+    ta: T,
+    /// Commands that wait for the person.
+    waiting: BTreeMap<u32, Continuation<T>>,
+    next_question: u32,
+}
+
+impl<T: TrustedApplication> Default for Instance<T> {
+    fn default() -> Self {
+        Self { ta: T::default(), waiting: BTreeMap::new(), next_question: 1 }
+    }
+}
 
 impl<T: TrustedApplication> Instance<T> {
     /// Serves one request, with `os` for what it needs.
-    pub fn handle(&mut self, os: &mut dyn TrustedOs, request: ToTa) -> Result<ByteBuf, TeeError> {
+    pub fn handle(&mut self, os: &mut dyn TrustedOs, request: ToTa) -> FromTa {
         let mut context = Context::new(<T::Protocol as Protocol>::TA, os);
-        match request {
-            ToTa::Open { session, login } => self.open(&mut context, session, login),
-            ToTa::Invoke { session, command } => self.invoke(&mut context, session, &command),
-            ToTa::Close { session } => {
-                self.0.close(session);
-                Ok(ByteBuf::new())
+        let step = match request {
+            ToTa::Open { session, login } => {
+                let opened = self.ta.open(&mut context, session, login);
+                return FromTa::Done(opened.map(|()| ByteBuf::new()));
             }
+            ToTa::Close { session } => {
+                self.ta.close(session);
+                return FromTa::Done(Ok(ByteBuf::new()));
+            }
+            ToTa::Invoke { session, command } => channel::decode(&command)
+                .map_err(|error| TeeError::BadParameters(format!("the command: {error}")))
+                .and_then(|command| self.ta.begin(&mut context, session, command)),
+            ToTa::Answered { question, answer } => self.resume(&mut context, question, answer),
             ToTa::Answer(_) => Err(TeeError::BadState("no answer was due".into())),
+        };
+        self.outcome(step)
+    }
+
+    fn resume(
+        &mut self,
+        context: &mut Context<'_>,
+        question: u32,
+        answer: Result<Typed, TeeError>,
+    ) -> Result<Step<T>, TeeError> {
+        let then = self.waiting.remove(&question);
+        let then = then.ok_or_else(|| TeeError::BadState("no such question".into()))?;
+        then(&mut self.ta, context, Zeroizing::new(answer?.0))
+    }
+
+    fn outcome(&mut self, step: Result<Step<T>, TeeError>) -> FromTa {
+        match step {
+            Ok(Step::Ask(Question { title, detail, secret }, then)) => {
+                let question = self.next_question;
+                self.next_question = self.next_question.wrapping_add(1);
+                self.waiting.insert(question, then);
+                FromTa::Ask { question, title, detail, secret }
+            }
+            Ok(Step::Done(reply)) => FromTa::Done(
+                channel::encode(&reply)
+                    .map(ByteBuf::from)
+                    .map_err(|error| TeeError::Resources(format!("the reply: {error}"))),
+            ),
+            Err(error) => FromTa::Done(Err(error)),
         }
-    }
-
-    fn open(
-        &mut self,
-        context: &mut Context<'_>,
-        session: u32,
-        login: Login,
-    ) -> Result<ByteBuf, TeeError> {
-        self.0.open(context, session, login).map(|()| ByteBuf::new())
-    }
-
-    fn invoke(
-        &mut self,
-        context: &mut Context<'_>,
-        session: u32,
-        command: &[u8],
-    ) -> Result<ByteBuf, TeeError> {
-        let command = channel::decode(command)
-            .map_err(|error| TeeError::BadParameters(format!("the command: {error}")))?;
-        let reply = self.0.invoke(context, session, command)?;
-        channel::encode(&reply)
-            .map(ByteBuf::from)
-            .map_err(|error| TeeError::Resources(format!("the reply: {error}")))
     }
 }

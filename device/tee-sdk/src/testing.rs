@@ -5,7 +5,7 @@
 //! and replies pass through their encoding.
 
 use crate::context::TrustedOs;
-use crate::{Instance, TrustedApplication};
+use crate::{Instance, Question, TrustedApplication};
 use board::channel;
 use crypto::kdf::hkdf_sha256;
 use serde_bytes::ByteBuf;
@@ -14,24 +14,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use tee_api::boot::{BootInfo, BootState};
-use tee_api::ta::{Login, Syscall, SyscallReply, ToTa};
+use tee_api::ta::{FromTa, Login, Syscall, SyscallReply, ToTa, Typed};
 use tee_api::{Protocol, TaId, TeeError};
 
 /// The longest name of an object.
 const MAX_NAME_BYTES: usize = 64;
 /// The largest object.
 const MAX_VALUE_BYTES: usize = 16 * 1024;
-
-/// A prompt that a TA showed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShownPrompt {
-    /// Its title.
-    pub title: String,
-    /// Its text.
-    pub detail: String,
-    /// `(min, max)` characters of a secret; `None` for yes or no.
-    pub secret: Option<(u8, u8)>,
-}
 
 struct State {
     huk: [u8; 32],
@@ -43,7 +32,7 @@ struct State {
     raised: Vec<(u32, u64)>,
     objects: BTreeMap<(TaId, String), Vec<u8>>,
     answers: VecDeque<Option<String>>,
-    prompts: Vec<ShownPrompt>,
+    prompts: Vec<Question>,
     writes_left: Option<u32>,
 }
 
@@ -121,7 +110,7 @@ impl FakeOs {
 
     /// The prompts that were shown, oldest first.
     #[must_use]
-    pub fn prompts(&self) -> Vec<ShownPrompt> {
+    pub fn prompts(&self) -> Vec<Question> {
         self.state().prompts.clone()
     }
 
@@ -175,6 +164,12 @@ impl FakeOs {
         *self.state().derive("auth-token", &[]).expose()
     }
 
+    fn typed(&self, question: Question) -> Result<Typed, TeeError> {
+        let mut state = self.state();
+        state.prompts.push(question);
+        state.answers.pop_front().flatten().map(Typed).ok_or(TeeError::Cancelled)
+    }
+
     fn state(&self) -> RefMut<'_, State> {
         self.0.borrow_mut()
     }
@@ -213,11 +208,6 @@ impl State {
             Syscall::StorageCommit { put, delete } => self.commit(ta, put, delete)?,
             Syscall::Uptime => SyscallReply::Number(self.uptime.as_millis() as u64),
             Syscall::BootInfo => SyscallReply::BootInfo(self.booted()?.clone()),
-            Syscall::Prompt { title, detail, secret } => {
-                self.prompts.push(ShownPrompt { title, detail, secret });
-                let answer = self.answers.pop_front().flatten();
-                SyscallReply::Text(answer.ok_or(TeeError::Cancelled)?)
-            }
             Syscall::InFactory => SyscallReply::Flag(self.factory),
             Syscall::LeaveFactory => {
                 self.factory = false;
@@ -288,7 +278,7 @@ impl TrustedOs for FakeOs {
 
 /// A TA that runs in the test. Starting another one from the same [`FakeOs`] is what a panic
 /// and a clean restart look like.
-pub struct Harness<T> {
+pub struct Harness<T: TrustedApplication> {
     os: FakeOs,
     instance: Instance<T>,
 }
@@ -296,33 +286,62 @@ pub struct Harness<T> {
 impl<T: TrustedApplication> Harness<T> {
     /// A caller's `uid` opens session `session`. [`Harness::call`] needs none.
     pub fn open(&mut self, session: u32, uid: u32) -> Result<(), TeeError> {
-        let request = ToTa::Open { session, login: Login { uid } };
-        self.instance.handle(&mut self.os, request).map(drop)
+        self.finish(ToTa::Open { session, login: Login { uid } }).map(drop)
     }
 
-    /// Runs a command in session 1.
+    /// Runs a command in session 1; questions get the answers that the test set.
     pub fn call(
         &mut self,
         command: &<T::Protocol as Protocol>::Command,
     ) -> Result<<T::Protocol as Protocol>::Reply, TeeError> {
-        self.call_in(1, command)
-    }
-
-    /// Runs a command in `session`.
-    pub fn call_in(
-        &mut self,
-        session: u32,
-        command: &<T::Protocol as Protocol>::Command,
-    ) -> Result<<T::Protocol as Protocol>::Reply, TeeError> {
         let command = channel::encode(command).expect("test commands encode");
-        let request = ToTa::Invoke { session, command: ByteBuf::from(command) };
-        let reply = self.instance.handle(&mut self.os, request)?;
+        let reply = self.call_raw(&command)?;
         Ok(channel::decode(&reply).expect("replies decode as the protocol's type"))
     }
 
     /// Sends bytes as a command, as a hostile caller can.
     pub fn call_raw(&mut self, command: &[u8]) -> Result<Vec<u8>, TeeError> {
-        let request = ToTa::Invoke { session: 1, command: ByteBuf::from(command) };
-        self.instance.handle(&mut self.os, request).map(ByteBuf::into_vec)
+        let command = ByteBuf::from(command);
+        self.finish(ToTa::Invoke { session: 1, command }).map(ByteBuf::into_vec)
+    }
+
+    /// Runs a command up to its question, and gives that; the person has not answered yet.
+    ///
+    /// # Panics
+    /// Where the command ends without a question.
+    pub fn ask(&mut self, command: &<T::Protocol as Protocol>::Command) -> Asked {
+        let command = ByteBuf::from(channel::encode(command).expect("test commands encode"));
+        match self.instance.handle(&mut self.os, ToTa::Invoke { session: 1, command }) {
+            FromTa::Ask { question, .. } => Asked(question),
+            _ => panic!("the command asked nothing"),
+        }
+    }
+
+    /// The person answers a question that stood.
+    pub fn answer(
+        &mut self,
+        Asked(question): Asked,
+        text: &str,
+    ) -> Result<<T::Protocol as Protocol>::Reply, TeeError> {
+        let answer = Ok(Typed(text.to_owned()));
+        let reply = self.finish(ToTa::Answered { question, answer })?;
+        Ok(channel::decode(&reply).expect("replies decode as the protocol's type"))
+    }
+
+    fn finish(&mut self, mut request: ToTa) -> Result<ByteBuf, TeeError> {
+        loop {
+            match self.instance.handle(&mut self.os, request) {
+                FromTa::Done(result) => return result,
+                FromTa::Ask { question, title, detail, secret } => {
+                    let answer = self.os.typed(Question { title, detail, secret });
+                    request = ToTa::Answered { question, answer };
+                }
+                FromTa::Syscall(_) => unreachable!("an instance calls the OS through its context"),
+            }
+        }
     }
 }
+
+/// A question that stands.
+#[derive(Debug)]
+pub struct Asked(u32);

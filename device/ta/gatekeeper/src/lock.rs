@@ -4,7 +4,7 @@
 //! from the PIN (hardened by Argon2id, RFC 9106) and a key that only this TA on this board has:
 //! the flash image alone, or another board, gives an attacker nothing to try PINs on.
 
-use crate::{policy, subkey, throttle, token};
+use crate::{App, policy, subkey, throttle, token};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use crypto::aead::Key;
 use crypto::kdf::hkdf_sha256;
@@ -12,7 +12,7 @@ use crypto::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tee_api::gatekeeper::{PIN_DIGITS, Reply};
-use tee_sdk::{Context, TeeError, Zeroizing};
+use tee_sdk::{Context, Question, Step, TeeError, Zeroizing};
 use zeroize::Zeroize;
 
 /// Where the record is kept.
@@ -37,61 +37,101 @@ pub(crate) fn is_set(context: &mut Context<'_>) -> Result<bool, TeeError> {
     Ok(context.storage_get(OBJECT)?.is_some())
 }
 
-/// Sets the screen lock.
-pub(crate) fn enrol(context: &mut Context<'_>) -> Result<(), TeeError> {
+/// Sets the screen lock: the PIN is typed twice, and where that goes wrong, twice once more.
+pub(crate) fn enrol(context: &mut Context<'_>) -> Result<Step<App>, TeeError> {
+    allow_enrolment(context)?;
+    Ok(ask_new_pin("Choose a PIN of 4 to 16 digits.", 1))
+}
+
+fn allow_enrolment(context: &mut Context<'_>) -> Result<(), TeeError> {
     policy::load(context)?.allow_unlock()?;
     if is_set(context)? {
         return Err(TeeError::BadState("a screen lock is already set".into()));
     }
-    let pin = new_pin(context)?;
+    Ok(())
+}
+
+fn ask_new_pin(detail: &str, tries_left: u32) -> Step<App> {
+    let question = Question::secret(TITLE_ENROL, detail, PIN_DIGITS);
+    Step::ask(question, move |_, _, pin| {
+        if !is_pin(&pin) {
+            return ask_anew("A PIN has digits only. Choose one of 4 to 16 digits.", tries_left);
+        }
+        let question = Question::secret(TITLE_ENROL, "Type the PIN again.", PIN_DIGITS);
+        Ok(Step::ask(question, move |_, context, again| {
+            if crypto::constant_time_eq(pin.as_bytes(), again.as_bytes()) {
+                return store(context, &pin).map(|()| Step::Done(Reply::Done));
+            }
+            let detail = "The two PINs were not the same. Choose a PIN of 4 to 16 digits.";
+            ask_anew(detail, tries_left)
+        }))
+    })
+}
+
+fn ask_anew(detail: &str, tries_left: u32) -> Result<Step<App>, TeeError> {
+    match tries_left.checked_sub(1) {
+        Some(left) => Ok(ask_new_pin(detail, left)),
+        None => Err(TeeError::BadParameters("no PIN was typed the same way twice".into())),
+    }
+}
+
+fn store(context: &mut Context<'_>, pin: &str) -> Result<(), TeeError> {
+    // Much may have happened while the person typed.
+    allow_enrolment(context)?;
     let salt = context.random()?;
     let sid = u64::from_le_bytes(context.random()?);
     let password: Secret<32> = Secret::new(context.random()?);
-    let key = wrapping_key(context, &pin, &salt)?;
+    let key = wrapping_key(context, pin, &salt)?;
     let sealed = ByteBuf::from(key.seal(&sid.to_le_bytes(), password.expose()));
     context.record_put(OBJECT, &Record { salt, sid, sealed })
 }
 
-/// Asks for a new PIN, twice; starts over once where that goes wrong.
-fn new_pin(context: &mut Context<'_>) -> Result<Zeroizing<String>, TeeError> {
-    let mut detail = "Choose a PIN of 4 to 16 digits.";
-    for _ in 0..2 {
-        let pin = context.prompt_secret(TITLE_ENROL, detail, PIN_DIGITS)?;
-        if !is_pin(&pin) {
-            detail = "A PIN has digits only. Choose one of 4 to 16 digits.";
-            continue;
-        }
-        let again = context.prompt_secret(TITLE_ENROL, "Type the PIN again.", PIN_DIGITS)?;
-        if crypto::constant_time_eq(pin.as_bytes(), again.as_bytes()) {
-            return Ok(pin);
-        }
-        detail = "The two PINs were not the same. Choose a PIN of 4 to 16 digits.";
-    }
-    Err(TeeError::BadParameters("no PIN was typed the same way twice".into()))
-}
-
 /// Asks for the PIN; a right one releases the CE key.
-pub(crate) fn unlock(context: &mut Context<'_>) -> Result<Reply, TeeError> {
-    let record: Record = context
-        .record_get(OBJECT)?
-        .ok_or_else(|| TeeError::BadState("no screen lock is set".into()))?;
-    let failures = throttle::load(context)?;
-    let retry_after_ms = failures.retry_after_ms(context)?;
-    if retry_after_ms > 0 {
-        return Ok(Reply::Throttled { retry_after_ms });
-    }
+pub(crate) fn unlock(context: &mut Context<'_>) -> Result<Step<App>, TeeError> {
+    let (_, failures) = match allow_guess(context)? {
+        Ok(allowed) => allowed,
+        Err(throttled) => return Ok(Step::Done(throttled)),
+    };
     let detail = match failures.count() {
         0 => "Type your PIN.".to_owned(),
         1 => "Type your PIN. The last one was wrong.".to_owned(),
         count => format!("Type your PIN. The last {count} were wrong."),
     };
-    let pin = context.prompt_secret(TITLE_UNLOCK, &detail, PIN_DIGITS)?;
-    if !is_pin(&pin) {
+    let question = Question::secret(TITLE_UNLOCK, &detail, PIN_DIGITS);
+    Ok(Step::ask(question, |app: &mut App, context, pin| {
+        let reply = guess(context, &pin)?;
+        app.unlocked_once |= matches!(reply, Reply::Unlocked { .. });
+        Ok(Step::Done(reply))
+    }))
+}
+
+/// The record and the failures so far, where a guess counts now; else `Throttled`.
+fn allow_guess(
+    context: &mut Context<'_>,
+) -> Result<Result<(Record, throttle::Failures), Reply>, TeeError> {
+    policy::load(context)?.allow_unlock()?;
+    let record: Record = context
+        .record_get(OBJECT)?
+        .ok_or_else(|| TeeError::BadState("no screen lock is set".into()))?;
+    let failures = throttle::load(context)?;
+    Ok(match failures.retry_after_ms(context)? {
+        0 => Ok((record, failures)),
+        retry_after_ms => Err(Reply::Throttled { retry_after_ms }),
+    })
+}
+
+fn guess(context: &mut Context<'_>, pin: &str) -> Result<Reply, TeeError> {
+    // Much may have happened while the person typed: lost mode, another wrong PIN.
+    let (record, failures) = match allow_guess(context)? {
+        Ok(allowed) => allowed,
+        Err(throttled) => return Ok(throttled),
+    };
+    if !is_pin(pin) {
         return Err(TeeError::BadParameters("a PIN has 4 to 16 digits".into()));
     }
     // From here on the guess is spent, whatever happens to power or to this process.
     let failures = failures.count_one(context)?;
-    match open(context, &record, &pin)? {
+    match open(context, &record, pin)? {
         Some(password) => {
             throttle::clear(context)?;
             unlocked(context, &record, &password)

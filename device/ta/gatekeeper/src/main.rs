@@ -18,7 +18,7 @@ mod userdata;
 
 use std::process::ExitCode;
 use tee_api::gatekeeper::{Command, Gatekeeper, Reply, Status};
-use tee_sdk::{Batch, Context, TeeError, TrustedApplication};
+use tee_sdk::{Batch, Context, Step, TeeError, TrustedApplication};
 
 /// The seed of the DE key.
 const DEVICE_SEED: &str = "device-seed";
@@ -39,6 +39,19 @@ struct App {
 impl TrustedApplication for App {
     type Protocol = Gatekeeper;
 
+    fn begin(
+        &mut self,
+        context: &mut Context<'_>,
+        session: u32,
+        command: Command,
+    ) -> Result<Step<Self>, TeeError> {
+        match command {
+            Command::Enrol => lock::enrol(context),
+            Command::Unlock => lock::unlock(context),
+            command => self.invoke(context, session, command).map(Step::Done),
+        }
+    }
+
     fn invoke(
         &mut self,
         context: &mut Context<'_>,
@@ -48,8 +61,9 @@ impl TrustedApplication for App {
         let done = |()| Reply::Done;
         match command {
             Command::Status => self.status(context),
-            Command::Enrol => lock::enrol(context).map(done),
-            Command::Unlock => self.unlock(context),
+            Command::Enrol | Command::Unlock => {
+                Err(TeeError::BadState("this command asks the person".into()))
+            }
             Command::DeviceKey => device_key(context),
             Command::CheckUserdata { digest } => userdata::check(context, &digest).map(done),
             Command::BeginUserdata { digest } => userdata::begin(context, digest).map(done),
@@ -83,13 +97,6 @@ impl App {
             lost: policy.lost,
             erasures: policy.erasures,
         }))
-    }
-
-    fn unlock(&mut self, context: &mut Context<'_>) -> Result<Reply, TeeError> {
-        policy::load(context)?.allow_unlock()?;
-        let reply = lock::unlock(context)?;
-        self.unlocked_once |= matches!(reply, Reply::Unlocked { .. });
-        Ok(reply)
     }
 
     fn ticket_nonce(&mut self, context: &mut Context<'_>) -> Result<Reply, TeeError> {

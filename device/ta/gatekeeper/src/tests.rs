@@ -354,6 +354,30 @@ fn s2_5_2_lost_mode_refuses_the_right_pin_until_a_ticket_ends_it() {
 }
 
 #[test]
+fn s2_5_2_lost_mode_wins_over_a_prompt_that_stands() {
+    let (os, mut ta) = enrolled();
+    let asked = ta.ask(&Command::Unlock);
+    // Whoever holds the device lets the prompt stand; the owner's command comes through.
+    assert!(!status(&mut ta).unlocked_once);
+    ta.call(&Command::EnterLostMode { message: "please call".into() }).unwrap();
+    assert!(matches!(ta.answer(asked, PIN), Err(TeeError::Denied(_))));
+    assert_eq!(throttle_count(&os), 0);
+}
+
+#[test]
+fn s3_3_3_prompts_side_by_side_give_no_guess_for_free() {
+    let (_os, mut ta) = enrolled();
+    let asked: Vec<_> = (0..8).map(|_| ta.ask(&Command::Unlock)).collect();
+    let replies: Vec<_> = asked.into_iter().map(|at| ta.answer(at, "0000").unwrap()).collect();
+    assert!(replies[..5].iter().all(|reply| matches!(reply, Reply::Wrong { .. })));
+    assert!(replies[5..].iter().all(|reply| matches!(reply, Reply::Throttled { .. })));
+}
+
+fn throttle_count(os: &FakeOs) -> u32 {
+    status(&mut start(os)).failures
+}
+
+#[test]
 fn the_ticket_key_is_put_in_at_the_factory_only() {
     let mut ta = start(&FakeOs::new());
     let key = EcdsaKey::generate(Curve::P256).unwrap().public_key_spki().unwrap();

@@ -49,6 +49,7 @@ impl Ta {
         loop {
             match channel::receive(channel).unwrap() {
                 FromTa::Done(result) => return result,
+                FromTa::Ask { .. } => panic!("KeyMint asks the person nothing"),
                 FromTa::Syscall(syscall) => {
                     let reply = self.os.call(KeyMint::TA, syscall);
                     let reply = reply.unwrap_or_else(SyscallReply::Refused);

@@ -150,6 +150,9 @@ fn a_prompt_holds_up_nobody_else_and_goes_with_who_asked() {
     device.screen.wait_for_prompt();
     let probe = tee.session::<Probe>().unwrap();
     assert_eq!(probe.call(Try::Sessions), Ok(Tried::Number(1)));
+    // The TA that asks is free meanwhile, too.
+    let lock = tee.session::<Gatekeeper>().unwrap();
+    assert!(matches!(lock.call(Command::Status), Ok(Reply::Status(_))));
     drop(asking);
     device.screen.wait_for_cancel();
     ce_key(&device, &tee.session::<Gatekeeper>().unwrap());

@@ -52,10 +52,6 @@ impl TrustedApplication for App {
                 Some(value) => Reply::Bytes(ByteBuf::from(value.to_vec())),
                 None => return Err(TeeError::NotFound(name)),
             },
-            Command::Confirm => {
-                context.confirm("Probe", "Really?")?;
-                Reply::Done
-            }
             Command::LeaveFactory => {
                 context.leave_factory()?;
                 Reply::Done

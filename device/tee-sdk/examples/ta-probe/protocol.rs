@@ -38,8 +38,6 @@ pub(crate) enum Command {
     Put(String, ByteBuf),
     /// Read. → `Bytes`
     Get(String),
-    /// Ask on the trusted screen. → `Done`
-    Confirm,
     /// A service that is not for this TA. → `Done`
     LeaveFactory,
 }
