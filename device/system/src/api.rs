@@ -35,7 +35,7 @@
 //! | `POST /v1/erase` | → `{"erased": true, "erasures"}`; the daemon then ends | |
 
 mod files;
-//SYNC pub mod sync;
+pub mod sync;
 
 pub(crate) use files::file_body;
 
@@ -71,8 +71,8 @@ pub fn router(device: Arc<Device>) -> Router {
         .route("/v1/files", put(files::import).get(files::list))
         .route("/v1/files/tar", get(files::export))
         .route("/v1/files/content", get(files::content))
-        //SYNC .route("/v1/sync/upload", post(sync::upload))
-        //SYNC .route("/v1/sync/restore", post(sync::restore))
+        .route("/v1/sync/upload", post(sync::upload))
+        .route("/v1/sync/restore", post(sync::restore))
         .route("/v1/find", get(find))
         .route("/v1/find/enable", post(enable_find))
         .route("/v1/lost-mode/end", post(end_lost_mode))

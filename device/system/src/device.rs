@@ -15,13 +15,15 @@ mod lock;
 mod push;
 mod start;
 mod status;
+mod sync;
 
 pub use account::Binding;
 pub use events::Events;
-pub use files::{Entry, EntryKind, Listing, Skipped, Transfer};
+pub use files::{Content, Entry, EntryKind, Listing, Skipped, Transfer};
 pub use push::Registered;
 pub use start::{BootError, Folders, Parts};
 pub use status::{Find, Prompt, Status, Summary, View};
+pub use sync::{Direction, Run};
 
 use crate::error::Error;
 use crate::modem::Modem;
@@ -31,6 +33,7 @@ use crate::userdata::Userdata;
 use device_link::find::{Alarm, Reports};
 use device_link::session::{Cloud, DeviceSession};
 use effects::{Clock, Entropy};
+use http_link::Connector;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tee_api::gatekeeper;
 use tokio::sync::watch;
@@ -42,6 +45,8 @@ pub struct Device {
     entropy: Arc<dyn Entropy>,
     cloud: Option<Cloud>,
     modem: Modem,
+    /// How the Key Center is reached.
+    way: Connector,
     folders: Folders,
     boot_no: u64,
     boot_state: &'static str,
@@ -79,6 +84,8 @@ struct Live {
     alarm: Alarm,
     reports: Reports,
     connected: bool,
+    /// A run of sync goes.
+    syncing: bool,
     /// Whose device it is, as far as the cloud tells a stranger.
     owner_hint: Option<String>,
     erased: bool,

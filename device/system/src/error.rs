@@ -2,6 +2,7 @@
 
 use crate::userdata::ChangeError;
 use device_link::session;
+use device_link::sync::{StoreError, SyncError};
 use std::io;
 use tee_api::TeeError;
 use vault::{TransferError, VaultError};
@@ -83,6 +84,12 @@ pub enum Error {
     /// The area refused.
     #[error(transparent)]
     Vault(VaultError),
+    /// Another run of sync goes.
+    #[error("sync runs already; wait for its end")]
+    SyncRuns,
+    /// Sync did not come to its end.
+    #[error(transparent)]
+    Sync(SyncError),
     /// A transfer broke off.
     #[error(transparent)]
     Transfer(TransferError),
@@ -105,7 +112,8 @@ impl Error {
             Self::WrongPin { .. } => 403,
             Self::Throttled { .. } => 429,
             Self::PromptOpen | Self::NotLost | Self::ActivationNotDue => 409,
-            Self::NotBound | Self::BoundToAnother => 409,
+            Self::NotBound | Self::BoundToAnother | Self::SyncRuns => 409,
+            Self::Sync(error) => sync_code(error).0,
             Self::Erased => 410,
             Self::NotFound(_) => 404,
             Self::BadRequest(_) => 400,
@@ -138,6 +146,11 @@ impl Error {
             Self::ActivationNotDue => "activation_not_due",
             Self::NotBound => "not_bound",
             Self::BoundToAnother => "bound_to_another",
+            Self::SyncRuns => "sync_runs",
+            Self::Sync(SyncError::Store(error)) => {
+                refusal_of(error).map_or("cloud_unreachable", |refusal| &refusal.error)
+            }
+            Self::Sync(error) => sync_code(error).1,
             Self::Erased => "erased",
             Self::NoCloud => "no_cloud",
             Self::NoPosition(_) => "no_position",
@@ -193,6 +206,23 @@ fn transfer_code(error: &TransferError) -> (u16, &'static str) {
         TransferError::Vault(VaultError::NoSpace { .. }) => (507, "disk_full"),
         TransferError::Vault(_) | TransferError::Write(_) => (500, "files"),
         _ => (400, "bad_archive"),
+    }
+}
+
+/// What the cloud or the Key Center refused a run of sync with.
+fn refusal_of(error: &StoreError) -> Option<&http_link::Refusal> {
+    error.0.downcast_ref::<session::Error>()?.refusal()
+}
+
+const fn sync_code(error: &SyncError) -> (u16, &'static str) {
+    match error {
+        SyncError::NothingStored => (404, "nothing_stored"),
+        SyncError::Unseen { .. } => (409, "unseen_snapshot"),
+        SyncError::Conflict | SyncError::Changed(_) => (409, "sync_conflict"),
+        SyncError::Store(_) => (502, "cloud_unreachable"),
+        SyncError::Vault(VaultError::NoSpace { .. }) => (507, "disk_full"),
+        SyncError::Vault(_) => (500, "files"),
+        _ => (502, "sync"),
     }
 }
 

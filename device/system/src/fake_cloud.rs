@@ -199,7 +199,10 @@ async fn bind(State(cloud): Shared, Json(body): Json<Bind>) -> Json<Bound> {
     Json(Bound { device_id: "d1".into(), account_id: "a1".into(), statement })
 }
 
-async fn token(State(cloud): Shared, Json(body): Json<TokenRequest>) -> Result<Json<Token>, Refused> {
+async fn token(
+    State(cloud): Shared,
+    Json(body): Json<TokenRequest>,
+) -> Result<Json<Token>, Refused> {
     let mut data = cloud.lock();
     let Some(key) = data.bound.clone() else { return refuse(401, "unknown_device", "bind first") };
     let Ok(claims) = jws::verify::<DeviceClaims>(&body.assertion, &key) else {

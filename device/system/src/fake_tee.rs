@@ -117,8 +117,7 @@ impl FakeTee {
         let spki = |key: &EcdsaKey| Spki::from_der(&key.public_key_spki().unwrap()).unwrap();
         let name = Name::authority("Root", "Test").unwrap();
         let serial = || SerialNumber::from_bytes(&[7]).unwrap();
-        let root =
-            CertificateParams::root(name, serial(), Validity::UNBOUNDED, spki(&root_key));
+        let root = CertificateParams::root(name, serial(), Validity::UNBOUNDED, spki(&root_key));
         let build = |params: &CertificateParams| {
             build_certificate(params, SignatureAlgorithm::EcdsaSha256, |tbs| root_key.sign(tbs))
                 .unwrap()
@@ -154,7 +153,10 @@ impl State {
     }
 
     fn prompt(&mut self) -> Result<String, TeeError> {
-        self.typed.pop_front().expect("the test said what the person types").ok_or(TeeError::Cancelled)
+        self.typed
+            .pop_front()
+            .expect("the test said what the person types")
+            .ok_or(TeeError::Cancelled)
     }
 
     fn enrol(&mut self) -> Result<gatekeeper::Reply, TeeError> {

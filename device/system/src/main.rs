@@ -110,6 +110,7 @@ fn assemble(config: &Config, flash: &Flash) -> Result<Arc<Device>, Box<dyn Error
         entropy: Arc::new(SystemEntropy),
         cloud,
         modem: Modem::new(&radio),
+        way: Connector::Proxy(radio),
         partition,
         folders: Folders { data: config.data.clone() },
         boot_no: config.boot.boot_no,

@@ -35,6 +35,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tee_api::TeeError;
 use tokio::sync::watch;
 
 /// What the pages need.
@@ -175,10 +176,11 @@ async fn prompt(screen: Screen, ask: fn(&Device) -> Result<(), Error>) -> Respon
     loop {
         tokio::select! {
             answered = &mut answer => {
-                if let Ok(Err(error)) = answered {
-                    if !matches!(error, Error::Tee(tee_api::TeeError::Cancelled)) {
-                        screen.device.set_notice(Some(error.to_string()));
-                    }
+                // What was typed wrong is told by the device; this is about what came before.
+                let refused = answered.ok().and_then(Result::err);
+                let turned_away = |error: &Error| matches!(error, Error::Tee(TeeError::Cancelled));
+                if let Some(error) = refused.filter(|error| !turned_away(error)) {
+                    screen.device.set_notice(Some(error.to_string()));
                 }
                 return to_home();
             }
@@ -243,7 +245,10 @@ async fn clear(State(screen): State<Screen>, Form(which): Form<Which>) -> Respon
     if screen.device.view() != View::Open {
         return to_home();
     }
-    done(&screen, blocking(&screen.device, move |device| device.clear_notifications(which.id)).await)
+    done(
+        &screen,
+        blocking(&screen.device, move |device| device.clear_notifications(which.id)).await,
+    )
 }
 
 /// Back to the page, which says what was in the way.

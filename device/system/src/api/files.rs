@@ -74,11 +74,11 @@ pub(super) async fn content(
 
 /// A file's size, and its content as a body.
 pub(crate) async fn file_body(device: &Arc<Device>, path: Vec<u8>) -> Result<(u64, Body), Error> {
-    let opener = device.clone();
-    let (size, write) = blocking(device, move |_| opener.content(&path)).await?;
+    let content = blocking(device, move |device| device.content(&path)).await?;
+    let size = content.size();
     let (mut writer, body) = pipe::writer();
     tokio::task::spawn_blocking(move || {
-        if write(&mut writer).is_ok() {
+        if content.write_to(&mut writer).is_ok() {
             // A reader that hung up is no failure of ours.
             let _ = writer.finish();
         }

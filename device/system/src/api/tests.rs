@@ -42,7 +42,8 @@ async fn a_folder_goes_in_and_comes_out_the_same() {
     assert!(differences.is_empty(), "{differences:?}");
 
     let listing: Value = api.get("/v1/files?path=sub").send_json().await.unwrap();
-    let names: Vec<_> = listing["entries"].as_array().unwrap().iter().map(|e| &e["display"]).collect();
+    let names: Vec<_> =
+        listing["entries"].as_array().unwrap().iter().map(|e| &e["display"]).collect();
     assert_eq!(names, ["again", "large"]);
     let odd = api.get("/v1/files/content?path=not-%FF-utf8").send().await.unwrap();
     assert_eq!(odd.bytes(10).await.unwrap(), b"x");
@@ -66,7 +67,8 @@ async fn nonsense_and_absent_paths_are_refused() {
     }
     let nonsense = bench.api().put("/v1/files").bytes(vec![b'?'; 2048]).send().await;
     assert!(matches!(nonsense, Err(Error::Refused(r)) if r.error == "bad_archive"));
-    let malformed = bench.api().post("/v1/attest").bytes("{").header("content-type", "application/json");
+    let malformed =
+        bench.api().post("/v1/attest").bytes("{").header("content-type", "application/json");
     assert!(matches!(malformed.send().await, Err(Error::Refused(r)) if r.error == "bad_request"));
 }
 
@@ -80,4 +82,21 @@ async fn a_transfer_breaks_off_when_the_device_is_lost() {
     let answer = api.get("/v1/files/tar").send().await.unwrap();
     bench.device.enter_lost_mode("lost").unwrap();
     assert!(answer.bytes(64 << 20).await.is_err(), "the rest came although the key is gone");
+}
+
+#[tokio::test]
+async fn sync_says_how_it_ended() {
+    let mut bench = Bench::in_use().await;
+    // This cloud has no sync: the run begins, and its last line says why it failed.
+    let answer = bench.api().post("/v1/sync/upload").send().await.unwrap();
+    let lines = String::from_utf8(answer.bytes(1 << 20).await.unwrap()).unwrap();
+    let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["done"], &last["error"]), (&json!(false), &json!("not_found")));
+    let again = bench.api().post("/v1/sync/restore").send().await;
+    assert!(again.is_ok(), "the run that failed is over");
+    bench.reboot().await;
+    for path in ["/v1/sync/upload", "/v1/sync/restore"] {
+        let refused = bench.api().post(path).send().await;
+        assert!(matches!(refused, Err(Error::Refused(r)) if r.error == "locked"));
+    }
 }

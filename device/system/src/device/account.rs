@@ -153,7 +153,8 @@ impl Device {
     /// What the owner sees in the list of devices until a better name is given.
     fn name(&self) -> String {
         let serial = self.live().serial.clone().unwrap_or_default();
-        let tail: String = serial.chars().rev().take(4).collect::<Vec<_>>().into_iter().rev().collect();
+        let tail: String =
+            serial.chars().rev().take(4).collect::<Vec<_>>().into_iter().rev().collect();
         format!("Phone {tail}")
     }
 }

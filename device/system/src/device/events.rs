@@ -41,7 +41,8 @@ impl Events {
         }
         match event {
             Some(Event::Push { registration_id, sealed }) => {
-                let deliver = move |device: &Device| device.deliver(id, &registration_id, &sealed.0);
+                let deliver =
+                    move |device: &Device| device.deliver(id, &registration_id, &sealed.0);
                 return blocking(&self.device, deliver).await;
             }
             Some(Event::Command { command_id, command: Command::Erase })
@@ -178,7 +179,8 @@ impl Device {
         if let Some(session) = self.lost_report_due() {
             let report = match self.position().await {
                 Ok(position) => {
-                    let report = Report { command_id: None, failed: None, position: Some(position) };
+                    let report =
+                        Report { command_id: None, failed: None, position: Some(position) };
                     find::report(&session, &report).await.map_err(Error::from)
                 }
                 Err(error) => Err(error),

@@ -7,8 +7,7 @@ use serde::Serialize;
 use snapshot::path::TreePath;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
-use vault::{Area, Kind, VaultError};
+use vault::{Area, FileReader, Kind, VaultError};
 
 /// The area of the device's only user.
 const AREA: &str = "ce/0";
@@ -96,7 +95,8 @@ impl Device {
     pub fn import(&self, from: impl Read + Send) -> Result<Transfer, Error> {
         let (area, watch) = self.area()?;
         let from = Guarded { inner: from, watch };
-        let summary = vault::import_tar(from, &area).map_err(|error| transfer_error(self, error))?;
+        let summary =
+            vault::import_tar(from, &area).map_err(|error| transfer_error(self, error))?;
         self.touch();
         Ok(summary.into())
     }
@@ -141,28 +141,11 @@ impl Device {
         Ok(Listing { entries })
     }
 
-    /// Opens the file at `path`: its size, and what writes its content.
-    pub fn content(
-        self: &Arc<Self>,
-        path: &[u8],
-    ) -> Result<(u64, impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + use<>), Error> {
+    /// Opens the file at `path`.
+    pub fn content(&self, path: &[u8]) -> Result<Content, Error> {
         let (area, watch) = self.area()?;
-        let mut file = area.read_file(&tree_path(path)?).map_err(vault_error)?;
-        let size = file.size();
-        let write = move |to: &mut dyn Write| {
-            let mut to = Guarded { inner: to, watch };
-            let (mut at, mut chunk) = (0, Vec::new());
-            loop {
-                chunk.clear();
-                file.read_range(at, CHUNK_BYTES, &mut chunk).map_err(io::Error::other)?;
-                if chunk.is_empty() {
-                    return Ok(());
-                }
-                to.write_all(&chunk)?;
-                at += chunk.len() as u64;
-            }
-        };
-        Ok((size, write))
+        let file = area.read_file(&tree_path(path)?).map_err(vault_error)?;
+        Ok(Content { file, watch })
     }
 
     /// The open area, and the means to notice that it was closed meanwhile.
@@ -195,6 +178,35 @@ impl Device {
     }
 }
 
+/// A file that was opened.
+pub struct Content {
+    file: FileReader,
+    watch: Watch,
+}
+
+impl Content {
+    /// Its size in bytes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.file.size()
+    }
+
+    /// Writes the content; breaks off when the area is closed.
+    pub fn write_to(mut self, to: impl Write) -> io::Result<()> {
+        let mut to = Guarded { inner: to, watch: self.watch };
+        let (mut at, mut chunk) = (0, Vec::new());
+        loop {
+            chunk.clear();
+            self.file.read_range(at, CHUNK_BYTES, &mut chunk).map_err(io::Error::other)?;
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            to.write_all(&chunk)?;
+            at += chunk.len() as u64;
+        }
+    }
+}
+
 /// Notices that the area was closed by force.
 #[derive(Clone)]
 pub(super) struct Watch {
@@ -213,9 +225,9 @@ impl Watch {
 }
 
 /// A stream that breaks off when the area is closed, so that no transfer outlives its key.
-struct Guarded<T> {
-    inner: T,
-    watch: Watch,
+pub(super) struct Guarded<T> {
+    pub(super) inner: T,
+    pub(super) watch: Watch,
 }
 
 impl<T: Read> Read for Guarded<T> {

@@ -24,16 +24,17 @@ impl Device {
     pub fn unlock(&self) -> Result<(), Error> {
         self.refuse_if_closed_to_people()?;
         let epoch = *self.epoch.borrow();
-        let key = self.prompting(Prompt::Unlock, || match self.tee.gatekeeper(Command::Unlock)? {
-            Reply::Unlocked { ce_key, .. } => {
-                Secret::<32>::from_slice(&ce_key).map_err(|_| unexpected())
-            }
-            Reply::Wrong { failures, retry_after_ms } => {
-                Err(Error::WrongPin { failures, retry_after_ms })
-            }
-            Reply::Throttled { retry_after_ms } => Err(Error::Throttled { retry_after_ms }),
-            _ => Err(unexpected()),
-        })?;
+        let key =
+            self.prompting(Prompt::Unlock, || match self.tee.gatekeeper(Command::Unlock)? {
+                Reply::Unlocked { ce_key, .. } => {
+                    Secret::<32>::from_slice(&ce_key).map_err(|_| unexpected())
+                }
+                Reply::Wrong { failures, retry_after_ms } => {
+                    Err(Error::WrongPin { failures, retry_after_ms })
+                }
+                Reply::Throttled { retry_after_ms } => Err(Error::Throttled { retry_after_ms }),
+                _ => Err(unexpected()),
+            })?;
         let already = self.live().area.clone();
         let area = match already {
             Some(area) => area,

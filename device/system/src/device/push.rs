@@ -93,7 +93,12 @@ impl Device {
 
     /// Turns a sealed message into a notification. One that nobody here can open is dropped:
     /// it could not be opened the next time either.
-    pub(super) fn deliver(&self, id: u64, registration_id: &str, sealed: &[u8]) -> Result<(), Error> {
+    pub(super) fn deliver(
+        &self,
+        id: u64,
+        registration_id: &str,
+        sealed: &[u8],
+    ) -> Result<(), Error> {
         let registration = {
             let userdata = self.userdata();
             let mut known = userdata.record().registrations.iter();

@@ -12,6 +12,7 @@ use crypto::secret::Secret;
 use device_link::find::{Alarm, Reports};
 use device_link::session::Cloud;
 use effects::{Clock, Entropy, durable, random_array};
+use http_link::Connector;
 use keyattest::x509::{Certificate, oid};
 use keyattest::{KeyDescription, VerifiedBootState};
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ pub struct Parts {
     pub cloud: Option<Cloud>,
     /// The modem.
     pub modem: Modem,
+    /// How the Key Center is reached.
+    pub way: Connector,
     /// The userdata partition.
     pub partition: Partition,
     /// Where things lie.
@@ -66,7 +69,7 @@ impl Device {
     /// Starts the device: the TEE checks the userdata partition, its record is opened (or made,
     /// on a new device), the inbox is opened. The user's files stay closed.
     pub fn start(parts: Parts) -> Result<Arc<Self>, BootError> {
-        let Parts { tee, clock, entropy, cloud, modem, partition, folders, boot_no } = parts;
+        let Parts { tee, clock, entropy, cloud, modem, way, partition, folders, boot_no } = parts;
         let lock = tee.status()?;
         let serial = serial_number(&tee.device_chain().unwrap_or_default());
         let boot_state = boot_state(&*tee);
@@ -74,8 +77,10 @@ impl Device {
         make_folder(&system)?;
         let device_key = tee.device_key()?;
         let inbox_key = hkdf_sha256::<32>(&device_key, b"", &[b"holdfast-inbox"]);
-        let fresh =
-            || Record { android_id: random_array::<16>(&*entropy).to_vec().into(), ..Record::default() };
+        let fresh = || Record {
+            android_id: random_array::<16>(&*entropy).to_vec().into(),
+            ..Record::default()
+        };
         let journal = system.join("userdata.journal");
         let userdata =
             Userdata::open(tee.clone(), partition, journal, Secret::new(device_key), fresh)?;
@@ -91,6 +96,7 @@ impl Device {
             alarm: Alarm::default(),
             reports: Reports::default(),
             connected: false,
+            syncing: false,
             owner_hint: None,
             erased: false,
         };
@@ -100,6 +106,7 @@ impl Device {
             entropy,
             cloud,
             modem,
+            way,
             folders,
             boot_no,
             boot_state,

@@ -3,8 +3,8 @@
 use super::Screen;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, HeaderValue, ORIGIN,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
@@ -48,7 +48,8 @@ fn refusal(method: &Method, headers: &HeaderMap) -> Option<&'static str> {
 fn is_loopback(host: &str) -> bool {
     ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| {
         let rest = host.strip_prefix(name);
-        let port = rest.and_then(|rest| rest.strip_prefix(':').or(rest.is_empty().then_some("0")));
+        let port =
+            rest.and_then(|rest| rest.strip_prefix(':').or_else(|| rest.is_empty().then_some("0")));
         port.is_some_and(|port| port.parse::<u16>().is_ok())
     })
 }

@@ -210,7 +210,9 @@ fn row(folder: &[u8], entry: &Entry) -> Row {
     };
     let detail = match (entry.kind, &entry.target) {
         (EntryKind::File, _) => size_in_words(entry.size),
-        (EntryKind::Symlink, Some(target)) => format!("link to {}", String::from_utf8_lossy(target)),
+        (EntryKind::Symlink, Some(target)) => {
+            format!("link to {}", String::from_utf8_lossy(target))
+        }
         _ => String::new(),
     };
     let href = is_link(entry.kind).then(|| format!("{page}?path={path}"));
@@ -237,8 +239,18 @@ fn in_words(time: UnixMillis) -> (String, String, String) {
     const DAYS: [&str; 7] =
         ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
     const MONTHS: [&str; 12] = [
-        "January", "February", "March", "April", "May", "June", "July", "August", "September",
-        "October", "November", "December",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
     ];
     let (days, of_day) = (time.seconds() / 86_400, time.seconds() % 86_400);
     let (year, month, day) = civil(days);

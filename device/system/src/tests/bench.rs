@@ -9,7 +9,7 @@ use crate::tee::Tee;
 use crate::userdata::Partition;
 use device_link::session::{Cloud, ServerTime};
 use effects::{Clock as _, ManualClock, SystemClock, SystemEntropy, UnixMillis};
-use http_link::Client;
+use http_link::{Client, Connector};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -139,6 +139,7 @@ fn start(folder: &Path, tee: &Arc<FakeTee>, clock: &Arc<ManualClock>, boot_no: u
         entropy: Arc::new(SystemEntropy),
         cloud: Some(Cloud::new(client, Arc::new(ServerTime::new(clock.clone())))),
         modem: Modem::new(&folder.join("run/radio.sock")),
+        way: Connector::Proxy(folder.join("run/radio.sock")),
         partition: Partition::new(flash, 0, USERDATA_BYTES),
         folders: Folders { data: folder.join("data") },
         boot_no,

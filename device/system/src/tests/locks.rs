@@ -86,7 +86,12 @@ async fn the_factory_installs_a_chain_once() {
 async fn binding_needs_a_session_and_stays_with_its_account() {
     let mut bench = Bench::new().await;
     let bind = async |bench: &Bench, token: &str| {
-        bench.api().post("/v1/account/bind").json(&json!({"token": token})).send_json::<Value>().await
+        bench
+            .api()
+            .post("/v1/account/bind")
+            .json(&json!({"token": token}))
+            .send_json::<Value>()
+            .await
     };
     assert_eq!(refusal(bind(&bench, "nonsense").await), (401, "unauthorised".into()));
     let bound = bind(&bench, "user-a1").await.unwrap();
@@ -113,10 +118,9 @@ async fn s2_5_2_after_an_erasure_only_the_owners_account_activates() {
     assert_eq!(refusal(api.post("/v1/lock/enrol").send().await), (423, "activation_due".into()));
     let bind = api.post("/v1/account/bind").json(&json!({"token": "user-a1"})).send().await;
     assert_eq!(refusal(bind), (423, "activation_due".into()));
-    for (login, password, word) in [
-        ("thief@example.org", PASSWORD, "activation_locked"),
-        (LOGIN, "guessed", "wrong_password"),
-    ] {
+    for (login, password, word) in
+        [("thief@example.org", PASSWORD, "activation_locked"), (LOGIN, "guessed", "wrong_password")]
+    {
         let body = json!({"login": login, "password": password});
         let refused = api.post("/v1/activation").json(&body).send().await;
         assert_eq!(refusal(refused), (403, word.into()));
