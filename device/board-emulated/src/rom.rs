@@ -67,11 +67,12 @@ fn verify_partition(
     let counter = silicon.fuse_counter(BL1_COUNTER).map_err(fuses)?;
     let bytes = flash.read(partition)?;
     let verified = verify_hash_footer_partition(&bytes, STAGE, &key, counter)?;
-    let program = &bytes[verified.image];
+    let program = &bytes[verified.image.clone()];
     let image = sealed(STAGE, program)
         .map_err(|error| Refusal::policy(format!("no memory for the program: {error}")))?;
     let digest = crypto::digest::sha256(program).to_vec();
-    Ok((image, Identity { version: verified.release, digest }))
+    let version = verified.version().unwrap_or(&verified.release).to_owned();
+    Ok((image, Identity { version, digest }))
 }
 
 /// The first stage, ready to start: what it inherits is the board's to add.

@@ -60,7 +60,7 @@ pub const fn libavb_name(code: avb::RefusalCode) -> &'static str {
 /// What a stage turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The release string in its signed metadata.
+    /// The version in its signed metadata.
     pub version: String,
     /// SHA-256 of the image, or the root digest of its hash tree.
     pub digest: Vec<u8>,

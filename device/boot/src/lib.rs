@@ -8,6 +8,7 @@
 
 pub mod handover;
 pub mod log;
+pub mod probe;
 pub mod system;
 pub mod verity_table;
 pub mod world;

@@ -2,6 +2,7 @@
 
 use crate::mapping::Mapping;
 use crate::storage::{Changes, SecureStorage, StorageError};
+use board::verdict::libavb_name;
 use board::{Silicon, exec};
 use rustix::fd::OwnedFd;
 use std::os::fd::AsFd;
@@ -112,7 +113,7 @@ impl Boot {
         let minimum = rollback_indexes(storage)
             .map_err(|error| rejected(POLICY, error.to_string()))?[BL2_LOCATION as usize];
         let verified = avb::verify_hash_footer_partition(&image, "bl2", &root_key, minimum)
-            .map_err(|refusal| rejected(refusal.code.as_str(), refusal.reason))?;
+            .map_err(|refusal| rejected(libavb_name(refusal.code), refusal.reason))?;
         let executable = &image[verified.image.clone()];
         let file = exec::sealed("bl2", executable)
             .map_err(|error| Reply::Refused(TeeError::Resources(error.to_string())))?;

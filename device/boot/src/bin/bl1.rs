@@ -66,7 +66,8 @@ fn verify_tee(
     let verified = verify_hash_footer_partition(&bytes, "tee", root_key, counter)?;
     bytes.truncate(verified.image.end);
     let digest = crypto::digest::sha256(&bytes).to_vec();
-    Ok((Identity { version: verified.release, digest }, bytes))
+    let version = verified.version().unwrap_or(&verified.release).to_owned();
+    Ok((Identity { version, digest }, bytes))
 }
 
 /// Starts the TEE and waits until it is up. Gives the bootloaders' channel to it.

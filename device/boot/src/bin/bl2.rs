@@ -17,7 +17,8 @@ use std::convert::Infallible;
 use std::fs::File;
 use tee_api::boot::{BootInfo, BootState, Reply, Request};
 
-/// Names of the properties in vbmeta, as Android's build system writes them.
+/// Names of the properties in vbmeta: ours, and those that Android's build system writes.
+const VERSION: &str = "version";
 const OS_VERSION: &str = "com.android.build.system.os_version";
 const SYSTEM_PATCH: &str = "com.android.build.system.security_patch";
 const BOOT_PATCH: &str = "com.android.build.boot.security_patch";
@@ -38,9 +39,9 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
         suffix: handover.arguments.slot.suffix(),
         locked: handover.arguments.locked,
     };
-    let release = slot.check_vbmeta(handover)?;
-    let (_, firmware) = slot.check(handover, "baseband", "baseband", &release)?;
-    let (verified, image) = slot.check(handover, "kernel", "boot", &release)?;
+    let version = slot.check_vbmeta(handover)?;
+    let (_, firmware) = slot.check(handover, "baseband", "baseband", &version)?;
+    let (verified, image) = slot.check(handover, "kernel", "boot", &version)?;
     let kernel = kernel_of(&image)?;
     tell_tee(&tee, &verified)?;
     hand_over_firmware(&modem, &firmware)?;
@@ -49,7 +50,7 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
     let error = Launch::new(kernel.as_fd(), "init")
         .argument(&arguments)
         .argument(&verified.data.cmdline)
-        .argument(&release)
+        .argument(&version)
         .give(slot.flash.file().as_fd(), fds::FLASH)
         .give(handover.log.fd().as_fd(), fds::LOG)
         .give(handover.power.as_fd(), fds::POWER)
@@ -78,12 +79,12 @@ struct Slot {
 }
 
 impl Slot {
-    /// The signature, rollback index and form of vbmeta itself. Gives its release string.
+    /// The signature, rollback index and form of vbmeta itself. Gives its version.
     fn check_vbmeta(&self, handover: &Handover) -> Result<String, Halt> {
         let partition = format!("vbmeta{}", self.suffix);
         let clock = Check::start("kernel", &partition);
         match self.verify(&[]) {
-            Ok(verified) => Ok(release_of(&verified)),
+            Ok(verified) => Ok(verified.property(VERSION).unwrap_or_default().to_owned()),
             Err(refusal) => {
                 handover.log.write(&Record::Stage(clock.finish(Err(&refusal))));
                 Err(Halt::Reported)
@@ -97,7 +98,7 @@ impl Slot {
         handover: &Handover,
         stage: &str,
         name: &str,
-        release: &str,
+        version: &str,
     ) -> Result<(VerifiedSlot, Vec<u8>), Halt> {
         let partition = format!("{name}{}", self.suffix);
         reported(handover.log.check(stage, &partition, || {
@@ -106,7 +107,7 @@ impl Slot {
             let loaded = position.map(|at| verified.data.loaded_partitions.swap_remove(at));
             let image = loaded.ok_or_else(|| Refusal::policy(format!("{name} is missing")))?.data;
             let digest = crypto::digest::sha256(&image).to_vec();
-            let identity = Identity { version: release.to_owned(), digest };
+            let identity = Identity { version: version.to_owned(), digest };
             Ok((identity, (verified, image)))
         }))
     }
@@ -180,13 +181,6 @@ fn io_error(error: FlashError) -> IoError {
         FlashError::Outside(_) => IoError::RangeOutsidePartition,
         _ => IoError::Io,
     }
-}
-
-fn release_of(verified: &VerifiedSlot) -> String {
-    let image = verified.data.vbmeta_images.first().map(|vbmeta| vbmeta.image.as_slice());
-    let parsed = image.and_then(|image| avb::VbmetaImage::parse(image).ok());
-    let release = parsed.map(|vbmeta| vbmeta.header().release.clone());
-    release.map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned()).unwrap_or_default()
 }
 
 fn kernel_of(image: &[u8]) -> Result<OwnedFd, Refusal> {
