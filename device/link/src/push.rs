@@ -293,13 +293,16 @@ mod tests {
 
     #[test]
     fn decodes_the_examples_of_the_standard() {
+        assert_eq!(frames("data: YHOO\ndata: +2\ndata: 10\n\n"), [frame(None, "YHOO\n+2\n10")]);
         assert_eq!(
-            frames("data: YHOO\ndata: +2\ndata: 10\n\n"),
-            [frame(None, "YHOO\n+2\n10")]
-        );
-        assert_eq!(
-            frames(": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n"),
-            [frame(Some("1"), "first event"), frame(Some(""), "second event"), frame(Some(""), " third event")]
+            frames(
+                ": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n"
+            ),
+            [
+                frame(Some("1"), "first event"),
+                frame(Some(""), "second event"),
+                frame(Some(""), " third event")
+            ]
         );
         assert_eq!(frames("data\n\ndata\ndata\n\ndata:"), [frame(None, ""), frame(None, "\n")]);
         assert_eq!(frames("\u{feff}data:test\r\n\r\ndata: test\r\r").len(), 2);
