@@ -171,4 +171,19 @@ mod tests {
         assert_eq!(index.allocate(7, &[taken]), Some(DATA_FIRST + 3));
         assert_eq!(index.allocate(TOTAL_BLOCKS, &[]), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn takes_any_bytes_without_panic_and_only_its_own_form(
+            mut bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+            entries in 0_u8..4,
+        ) {
+            if let Some(count) = bytes.first_chunk_mut::<4>() {
+                *count = u32::from(entries).to_le_bytes();
+            }
+            if let Some(index) = Index::decode(&bytes) {
+                proptest::prop_assert_eq!(index.encode().len(), bytes.len());
+            }
+        }
+    }
 }

@@ -69,6 +69,9 @@ fn become_root_of_a_namespace() -> std::io::Result<()> {
     std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
 }
 
+/// Tries something on a process; whether it worked.
+type Method = fn(i32) -> bool;
+
 /// Not a test by itself: what `attack` starts.
 #[test]
 fn attacker() {
@@ -80,7 +83,7 @@ fn attacker() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let methods: [(&str, fn(i32) -> bool); 5] = [
+    let methods: [(&str, Method); 5] = [
         ("/proc/PID/mem", opens_memory),
         ("process_vm_readv", reads_memory),
         ("ptrace", traces),
