@@ -62,9 +62,10 @@ pub(crate) async fn append(
     pii: &Pii,
     entry: &Entry,
 ) -> Result<(), Error> {
-    let last = sqlx::query("SELECT sequence, chain FROM account_audit ORDER BY sequence DESC LIMIT 1")
-        .fetch_optional(&mut *connection)
-        .await?;
+    let last =
+        sqlx::query("SELECT sequence, chain FROM account_audit ORDER BY sequence DESC LIMIT 1")
+            .fetch_optional(&mut *connection)
+            .await?;
     let (sequence, previous) = match last {
         Some(row) => (row.get::<i64, _>("sequence") + 1, row.get::<Vec<u8>, _>("chain")),
         None => (1, Vec::new()),
@@ -109,7 +110,13 @@ impl Accounts {
         Ok(transaction.commit().await?)
     }
 
-    pub(crate) fn entry(&self, actor: &str, action: &str, subject: &Subject, detail: &str) -> Entry {
+    pub(crate) fn entry(
+        &self,
+        actor: &str,
+        action: &str,
+        subject: &Subject,
+        detail: &str,
+    ) -> Entry {
         Entry {
             at: self.clock.now(),
             actor: actor.into(),

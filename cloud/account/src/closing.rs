@@ -7,7 +7,12 @@ use std::net::IpAddr;
 
 impl Accounts {
     /// Deletes the account and its key. The caller deletes what other services hold.
-    pub async fn close(&self, caller: &Caller, password: &str, source: IpAddr) -> Result<(), Error> {
+    pub async fn close(
+        &self,
+        caller: &Caller,
+        password: &str,
+        source: IpAddr,
+    ) -> Result<(), Error> {
         self.verify_owner(Who::Account(&caller.subject), password, None, source).await?;
         self.record("owner", "account_closing", &caller.subject, "").await?;
         self.key_center.delete_key(&user_key(&caller.account_id)).await?;

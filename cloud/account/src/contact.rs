@@ -13,8 +13,11 @@ impl Phone {
             field: "phone",
             reason: "not an international number; write it as +49 151 23456789",
         };
-        let mut digits: String =
-            text.trim().chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')).collect();
+        let mut digits: String = text
+            .trim()
+            .chars()
+            .filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '/'))
+            .collect();
         if let Some(rest) = digits.strip_prefix("00") {
             digits = format!("+{rest}");
         }
@@ -169,7 +172,8 @@ mod tests {
             assert_eq!(phone.as_str(), "+4915123456789");
             assert_eq!(phone.masked(), "+49*********89");
         }
-        for text in ["", "+", "015123456789", "+0123456789", "+1234567", "+12345678901234567", "+49x"]
+        for text in
+            ["", "+", "015123456789", "+0123456789", "+1234567", "+12345678901234567", "+49x"]
         {
             assert!(Phone::parse(text).is_err(), "{text}");
         }
@@ -180,7 +184,9 @@ mod tests {
         let email = Email::parse(" Anna.B+tag@Example.ORG ").ok().unwrap();
         assert_eq!(email.as_str(), "Anna.B+tag@example.org");
         assert_eq!(email.masked(), "A***@example.org");
-        for text in ["", "@", "a@", "@b.c", "a@b", "a b@c.de", "a@b..c", "a@-b.de", "a\r\nBcc:@b.de"] {
+        for text in
+            ["", "@", "a@", "@b.c", "a@b", "a b@c.de", "a@b..c", "a@-b.de", "a\r\nBcc:@b.de"]
+        {
             assert!(Email::parse(text).is_err(), "{text}");
         }
     }

@@ -57,7 +57,9 @@ impl DeviceRecord {
         let shown = |range: std::ops::Range<usize>| serial[range].iter().collect::<String>();
         match hidden {
             0 => "*".repeat(serial.len()),
-            _ => format!("{}{}{}", shown(0..2), "*".repeat(hidden), shown(hidden + 2..serial.len())),
+            _ => {
+                format!("{}{}{}", shown(0..2), "*".repeat(hidden), shown(hidden + 2..serial.len()))
+            }
         }
     }
 }
@@ -247,11 +249,12 @@ impl Accounts {
     ) -> Result<Token, Error> {
         let claimed: DeviceClaims = jws::unverified_claims(&request.assertion)
             .map_err(|_| Error::Assertion("not a compact JWS with a device's claims"))?;
-        let row = sqlx::query("SELECT subject, public_key FROM account_devices WHERE device_id = $1")
-            .bind(&claimed.iss)
-            .fetch_optional(&self.pool)
-            .await?
-            .ok_or(Error::Assertion("no such device is bound"))?;
+        let row =
+            sqlx::query("SELECT subject, public_key FROM account_devices WHERE device_id = $1")
+                .bind(&claimed.iss)
+                .fetch_optional(&self.pool)
+                .await?
+                .ok_or(Error::Assertion("no such device is bound"))?;
         let claims: DeviceClaims =
             jws::verify(&request.assertion, &row.get::<Vec<u8>, _>("public_key"))
                 .map_err(|_| Error::Assertion("not signed by the device's key"))?;

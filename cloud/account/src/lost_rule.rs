@@ -81,6 +81,10 @@ mod tests {
         assert_eq!(retired(101 * DAY, None, 101 * DAY), Standing::Accepted);
         assert_eq!(retired(97 * DAY, None, 150 * DAY), Standing::Accepted);
         assert_eq!(retired(97 * DAY - 1, None, 100 * DAY), Standing::Refused, "replaced before");
-        assert_eq!(retired(102 * DAY, Some(101 * DAY), 102 * DAY), Standing::Refused, "the thief's");
+        assert_eq!(
+            retired(102 * DAY, Some(101 * DAY), 102 * DAY),
+            Standing::Refused,
+            "the thief's"
+        );
     }
 }

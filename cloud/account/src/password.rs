@@ -31,11 +31,52 @@ pub enum Weakness {
 
 /// Words that no password may be built around, folded as [`skeleton`] folds.
 const COMMON: &[&str] = &[
-    "password", "passwort", "passw", "qwerty", "qwertz", "azerty", "welcome", "willkommen", "letmein",
-    "iloveyou", "admin", "administrator", "login", "master", "dragon", "monkey", "football", "baseball",
-    "sunshine", "princess", "shadow", "superman", "batman", "hello", "secret", "changeme", "default",
-    "trustnoone", "summer", "winter", "spring", "autumn", "holdfast", "test", "abc", "abcd", "abcdef",
-    "asdf", "asdfgh", "qazwsx", "zaqwsx", "michael", "jordan", "computer", "internet", "samsung",
+    "password",
+    "passwort",
+    "passw",
+    "qwerty",
+    "qwertz",
+    "azerty",
+    "welcome",
+    "willkommen",
+    "letmein",
+    "iloveyou",
+    "admin",
+    "administrator",
+    "login",
+    "master",
+    "dragon",
+    "monkey",
+    "football",
+    "baseball",
+    "sunshine",
+    "princess",
+    "shadow",
+    "superman",
+    "batman",
+    "hello",
+    "secret",
+    "changeme",
+    "default",
+    "trustnoone",
+    "summer",
+    "winter",
+    "spring",
+    "autumn",
+    "holdfast",
+    "test",
+    "abc",
+    "abcd",
+    "abcdef",
+    "asdf",
+    "asdfgh",
+    "qazwsx",
+    "zaqwsx",
+    "michael",
+    "jordan",
+    "computer",
+    "internet",
+    "samsung",
 ];
 
 /// Checks `password` against S5.1.1 and against what is known of its owner.
@@ -86,7 +127,8 @@ fn skeleton(password: &str) -> String {
 
 /// Five neighbours of the alphabet or of the digits in a row: `12345`, `edcba`.
 fn has_run(password: &str) -> bool {
-    let codes: Vec<i64> = password.to_lowercase().chars().map(|c| i64::from(u32::from(c))).collect();
+    let codes: Vec<i64> =
+        password.to_lowercase().chars().map(|c| i64::from(u32::from(c))).collect();
     [1, -1].iter().any(|step| codes.windows(5).any(|w| w.windows(2).all(|p| p[1] - p[0] == *step)))
 }
 
@@ -144,9 +186,9 @@ impl Hasher {
     pub async fn verify(&self, password: &str, phc: Zeroizing<Vec<u8>>) -> Result<bool, Error> {
         let password = Zeroizing::new(password.to_owned());
         self.on_a_core(move || {
-            let text = std::str::from_utf8(&phc).map_err(|_| Error::Damaged("a password record"))?;
-            let hash =
-                PasswordHash::new(text).map_err(|_| Error::Damaged("a password record"))?;
+            let text =
+                std::str::from_utf8(&phc).map_err(|_| Error::Damaged("a password record"))?;
+            let hash = PasswordHash::new(text).map_err(|_| Error::Damaged("a password record"))?;
             Ok(argon2().verify_password(password.as_bytes(), &hash).is_ok())
         })
         .await
@@ -179,7 +221,8 @@ mod tests {
 
     #[test]
     fn s5_1_1_passwords_have_8_to_16_characters_of_three_classes() {
-        for good in ["tr4ut-es", "tr4ut-es-nicht!!", "грибы-42", "ü1!ü2!ab", "Zug 9 fährt ab"] {
+        for good in ["tr4ut-es", "tr4ut-es-nicht!!", "грибы-42", "ü1!ü2!ab", "Zug 9 fährt ab"]
+        {
             assert_eq!(verdict(good), Ok(()), "{good}");
         }
         assert_eq!(verdict("tr4ut-e"), Err(Weakness::Length));
@@ -192,7 +235,8 @@ mod tests {
 
     #[test]
     fn s5_1_1_refuses_the_obvious() {
-        for bad in ["P@ssw0rd1!", "Password1!", "Qwerty12!", "1234567a!", "a1!a1!a1!", "Holdfast1!"] {
+        for bad in ["P@ssw0rd1!", "Password1!", "Qwerty12!", "1234567a!", "a1!a1!a1!", "Holdfast1!"]
+        {
             assert_eq!(verdict(bad), Err(Weakness::Common), "{bad}");
         }
         for bad in ["x!294816z", "Anna.Blum7!"] {

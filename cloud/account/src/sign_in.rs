@@ -47,7 +47,8 @@ impl Accounts {
         kind: SessionKind,
         source: IpAddr,
     ) -> Result<Session, Error> {
-        let subject = self.verify_owner(Who::Login(&request.login), &request.password, None, source);
+        let subject =
+            self.verify_owner(Who::Login(&request.login), &request.password, None, source);
         let subject = subject.await?;
         let account_id = self.open_account_id(&subject, &self.account_row(&subject).await?)?;
         self.open_session(&subject, &account_id, kind, None, source).await
@@ -193,7 +194,11 @@ impl Accounts {
     }
 
     /// The newest tries to sign in.
-    pub async fn sign_ins(&self, subject: &Subject, at_most: u32) -> Result<Vec<SignInView>, Error> {
+    pub async fn sign_ins(
+        &self,
+        subject: &Subject,
+        at_most: u32,
+    ) -> Result<Vec<SignInView>, Error> {
         let rows = sqlx::query(
             "SELECT at_ms, succeeded, source FROM account_sign_ins WHERE subject = $1 \
              ORDER BY sign_in_id DESC LIMIT $2",

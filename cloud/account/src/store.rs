@@ -96,7 +96,8 @@ async fn assertion_key(
     }
     let sealed =
         meta(pool, "assertion_key").await?.ok_or(Error::Damaged("the assertion key is missing"))?;
-    let key = EcdsaKey::from_pkcs8(Curve::P256, &zeroize::Zeroizing::new(pii.open(place, &sealed)?))?;
+    let key =
+        EcdsaKey::from_pkcs8(Curve::P256, &zeroize::Zeroizing::new(pii.open(place, &sealed)?))?;
     if meta(pool, "assertion_key_registered").await?.is_none() {
         key_center.trust_assertions(&key.public_key_spki()?).await?;
         keep_meta(pool, "assertion_key_registered", b"1").await?;

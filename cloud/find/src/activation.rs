@@ -83,7 +83,9 @@ impl Find {
             // A stranger learns that the device is another's only with a right password.
             self.owners.verify_login(login, password, source).await?;
             if state.enabled {
-                self.owners.record(&bound.owner, "stranger", "activation_refused", &bound.device_id).await?;
+                self.owners
+                    .record(&bound.owner, "stranger", "activation_refused", &bound.device_id)
+                    .await?;
                 return Err(Error::ActivationLocked);
             }
             return Ok(ticket);

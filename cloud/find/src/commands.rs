@@ -178,8 +178,7 @@ impl Find {
     pub(crate) async fn drop_pending(&self, device_id: &str) -> Result<(), Error> {
         let reason = String::from("the owner had the device back before it arrived");
         for command_id in self.pending(device_id, false).await? {
-            self.settle(device_id, command_id, &Outcome::Failed { reason: reason.clone() })
-                .await?;
+            self.settle(device_id, command_id, &Outcome::Failed { reason: reason.clone() }).await?;
         }
         Ok(())
     }

@@ -103,8 +103,12 @@ impl Find {
     ) -> Result<(), Error> {
         let json = serde_json::to_vec(position).map_err(|_| Error::Damaged("a position"))?;
         let sealed = self.sealer.seal(TABLE, "position_sealed", device_id, &json);
-        self.update("UPDATE find_devices SET position_sealed = $2 WHERE device_id = $1", device_id, sealed)
-            .await
+        self.update(
+            "UPDATE find_devices SET position_sealed = $2 WHERE device_id = $1",
+            device_id,
+            sealed,
+        )
+        .await
     }
 
     /// Lost mode begins; one that holds already keeps its first moment, which the password rule
@@ -125,8 +129,12 @@ impl Find {
 
     pub(crate) async fn set_erased(&self, device_id: &str) -> Result<(), Error> {
         let now = self.clock.now().0 as i64;
-        self.update("UPDATE find_devices SET erased_at_ms = $2 WHERE device_id = $1", device_id, now)
-            .await
+        self.update(
+            "UPDATE find_devices SET erased_at_ms = $2 WHERE device_id = $1",
+            device_id,
+            now,
+        )
+        .await
     }
 
     /// The owner has it back: neither lost nor erased. Commands still on their way were meant for

@@ -84,13 +84,7 @@ impl Owners for List {
         Box::pin(async move { if right { Ok(()) } else { Err(Error::WrongPassword) } })
     }
 
-    fn record<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        action: &'a str,
-        _: &'a str,
-    ) -> Answer<'a, ()> {
+    fn record<'a>(&'a self, _: &'a str, _: &'a str, action: &'a str, _: &'a str) -> Answer<'a, ()> {
         self.audit.lock().unwrap().push(action.into());
         Box::pin(async { Ok(()) })
     }
@@ -105,7 +99,12 @@ struct World {
     folder: tempfile::TempDir,
 }
 
-async fn open(pool: &SqlitePool, way: &Arc<Way>, owners: &Arc<List>, clock: &Arc<ManualClock>) -> Find {
+async fn open(
+    pool: &SqlitePool,
+    way: &Arc<Way>,
+    owners: &Arc<List>,
+    clock: &Arc<ManualClock>,
+) -> Find {
     let foundation = Foundation {
         pool: pool.clone(),
         sealer: Arc::new(OneKey(Key::aes_128_gcm(&[7; 16]))),

@@ -141,7 +141,10 @@ impl Push {
                  (SELECT device_id FROM push_devices WHERE last_seen_ms <= $1)",
                 self.before(ABSENCE),
             ),
-            ("DELETE FROM push_messages WHERE accepted_at_ms <= $1", self.before(2 * MESSAGE_LIFETIME)),
+            (
+                "DELETE FROM push_messages WHERE accepted_at_ms <= $1",
+                self.before(2 * MESSAGE_LIFETIME),
+            ),
         ] {
             sqlx::query(sql).bind(before).execute(&self.pool).await?;
         }

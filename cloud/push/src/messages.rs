@@ -38,7 +38,8 @@ impl Push {
         .fetch_optional(&self.pool)
         .await?
         .ok_or(Error::NotFound("registration"))?;
-        let key = self.content_key(registration_id, &row.get::<Vec<u8>, _>("content_key_sealed"))?;
+        let key =
+            self.content_key(registration_id, &row.get::<Vec<u8>, _>("content_key_sealed"))?;
         Ok((row.get("device_id"), key))
     }
 

@@ -185,7 +185,8 @@ fn check(request: &Register) -> Result<(), Error> {
         let reason = "not a package name such as org.example.app";
         return Err(Error::Invalid { field: "app", reason });
     }
-    let hash_ok = |id: &String| id.len() == 64 && id.bytes().all(|b| b"0123456789abcdef".contains(&b));
+    let hash_ok =
+        |id: &String| id.len() == 64 && id.bytes().all(|b| b"0123456789abcdef".contains(&b));
     let count_ok = (1..=HASHED_IDS).contains(&request.hashed_ids.len());
     if !(count_ok && request.hashed_ids.iter().all(hash_ok)) {
         let reason = "one to three SHA-256 digests in lower-case hexadecimal";

@@ -111,8 +111,10 @@ async fn s5_4_an_undelivered_message_is_deleted_after_seven_days() {
     assert_eq!(world.waiting("device").await, 0, "it is not delivered even before the sweep");
     world.push.sweep().await.unwrap();
     assert_eq!(world.state(message_id).await, "expired");
-    let rows: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM push_events").fetch_one(&world.pool).await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM push_events")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
     assert_eq!(rows, 0);
 }
 
@@ -162,7 +164,8 @@ async fn s5_4_hashed_ids_map_to_one_random_id_and_a_registration_is_stable() {
     let again = world.register("device").await;
     assert_eq!(one.registration_id, again.registration_id);
     assert_eq!(one.content_key, again.content_key);
-    let other = world.push.register("device", &registration("org.example.other", 'a')).await.unwrap();
+    let other =
+        world.push.register("device", &registration("org.example.other", 'a')).await.unwrap();
     assert_ne!(one.registration_id, other.registration_id);
     assert!(!one.registration_id.contains("aaaa"));
     let moved = world.register("device-after-a-sale").await;
@@ -179,7 +182,10 @@ async fn refuses_bad_registrations_messages_and_credentials() {
         Register { app: "a".into(), hashed_ids: vec![] },
         Register { app: "a".into(), hashed_ids: vec!["a".repeat(64); 4] },
     ] {
-        assert!(matches!(world.push.register("d", &bad).await, Err(Error::Invalid { .. })), "{bad:?}");
+        assert!(
+            matches!(world.push.register("d", &bad).await, Err(Error::Invalid { .. })),
+            "{bad:?}"
+        );
     }
     let to = world.register("device").await;
     let message = Message { title: "T".into(), body: "x".repeat(4097) };

@@ -10,6 +10,7 @@ use cloud_account::outbox::Outbox;
 use cloud_attest::Attest;
 use cloud_find::Find;
 use cloud_push::Push;
+use cloud_sync::Sync;
 use effects::{Clock, Entropy, UnixMillis};
 use keycenter_client::KeyCenter;
 use sqlx::SqlitePool;
@@ -29,6 +30,7 @@ pub(crate) struct Services {
     pub(crate) attest: Attest,
     pub(crate) push: Arc<Push>,
     pub(crate) find: Arc<Find>,
+    pub(crate) sync: Arc<Sync>,
     pub(crate) maker: Credential,
     pub(crate) key_center: KeyCenterDoor,
     pub(crate) clock: Arc<dyn Clock>,
@@ -73,7 +75,9 @@ impl App {
         let state = &config.state;
         let pool = database(&state.join("cloud.db")).await?;
         let (door, keys) = key_center(&config.key_center, &clock)?;
-        keys.prepare().await.context("the Key Center is not usable; is it running, and is the credential its own?")?;
+        keys.prepare().await.context(
+            "the Key Center is not usable; is it running, and is the credential its own?",
+        )?;
         let lock = Arc::new(Lock::default());
         let outbox = Outbox::open(state.join("outbox"), clock.clone(), entropy.clone())?;
         let accounts = Accounts::open(cloud_account::Foundation {
@@ -100,6 +104,12 @@ impl App {
         let _ = lock.0.set(find.clone());
         let attest = Attest::new(pool.clone(), clock.clone(), entropy.clone());
         attest.migrate().await?;
+        let sync = Sync::open(cloud_sync::Foundation {
+            pool: pool.clone(),
+            folder: state.join("blocks"),
+            clock: clock.clone(),
+        });
+        let sync = Arc::new(sync.await?);
         let maker = Credential::load_or_make(&state.join("maker.json"), "maker", &*entropy)?;
         let developer =
             Credential::load_or_make(&state.join("developer.json"), "developer", &*entropy)?;
@@ -109,6 +119,7 @@ impl App {
             attest,
             push,
             find,
+            sync,
             maker,
             key_center: door,
             clock,

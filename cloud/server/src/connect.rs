@@ -1,10 +1,15 @@
 //! What services need of each other and of the Key Center, connected.
 
+use crate::app::App;
+use crate::fault::Fault;
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cloud_account::keycenter::{Answer, DataKey, PASSWORD, PII, PII_INDEX};
 use cloud_account::pii::{Pii, Place};
-use cloud_account::{Accounts, ActivationLock, Error as AccountError, Subject, Who};
+use cloud_account::{
+    Accounts, ActivationLock, Error as AccountError, SessionKind, Subject, Touch, Who,
+};
 use cloud_find::{Bound, Carrier, Error as FindError, Find, Owners};
 use cloud_push::Push;
 use effects::UnixMillis;
@@ -79,9 +84,9 @@ impl cloud_account::KeyCenter for Keys {
     }
 
     fn create_key<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
-        Box::pin(async move {
-            self.0.create_key(key, KeyType::Aes256Gcm96).await.map_err(unavailable)
-        })
+        Box::pin(
+            async move { self.0.create_key(key, KeyType::Aes256Gcm96).await.map_err(unavailable) },
+        )
     }
 
     fn delete_key<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
@@ -90,6 +95,25 @@ impl cloud_account::KeyCenter for Keys {
 
     fn trust_assertions<'a>(&'a self, public_key: &'a [u8]) -> Answer<'a, ()> {
         Box::pin(async move { self.0.configure_jwt(public_key, ISSUER).await.map_err(unavailable) })
+    }
+}
+
+/// Who calls sync. Inside the cloud an account is its subject; sync never learns another name.
+pub(crate) struct Tokens(pub(crate) App);
+
+impl cloud_sync::Authenticator for Tokens {
+    fn authenticate<'a>(
+        &'a self,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<cloud_sync::Caller, Response>> {
+        Box::pin(async move {
+            let caller = self.0.accounts.authenticate(token, Touch::Activity).await;
+            let caller = caller.map_err(|error| Fault::from(error).into_response())?;
+            if caller.kind == SessionKind::Web {
+                return Err(Fault::from(AccountError::NotSignedIn).into_response());
+            }
+            Ok(cloud_sync::Caller { account: caller.subject.0, device_id: caller.device_id })
+        })
     }
 }
 

@@ -17,11 +17,7 @@ pub(crate) struct Credential {
 
 impl Credential {
     /// The one in the file, or a fresh one that is put there.
-    pub(crate) fn load_or_make(
-        path: &Path,
-        name: &str,
-        entropy: &dyn Entropy,
-    ) -> io::Result<Self> {
+    pub(crate) fn load_or_make(path: &Path, name: &str, entropy: &dyn Entropy) -> io::Result<Self> {
         match std::fs::read(path) {
             Ok(json) => serde_json::from_slice(&json).map_err(io::Error::other),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

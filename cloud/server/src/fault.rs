@@ -8,6 +8,7 @@ use cloud_account::Error as AccountError;
 use cloud_attest::Error as AttestError;
 use cloud_find::Error as FindError;
 use cloud_push::Error as PushError;
+use cloud_sync::Error as SyncError;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use std::time::Duration;
@@ -74,8 +75,9 @@ impl From<AccountError> for Fault {
             AccountError::Throttled { retry_after } => {
                 answer(StatusCode::TOO_MANY_REQUESTS, "throttled").after(*retry_after)
             }
-            AccountError::Busy => answer(StatusCode::SERVICE_UNAVAILABLE, "busy")
-                .after(Duration::from_secs(2)),
+            AccountError::Busy => {
+                answer(StatusCode::SERVICE_UNAVAILABLE, "busy").after(Duration::from_secs(2))
+            }
             AccountError::WrongCode => answer(StatusCode::FORBIDDEN, "wrong_code"),
             AccountError::NotSignedIn => answer(StatusCode::UNAUTHORIZED, "not_signed_in"),
             AccountError::NotFound(_) => answer(StatusCode::NOT_FOUND, "not_found"),
@@ -134,5 +136,12 @@ impl From<AttestError> for Fault {
             }
             _ => Self::internal(&error),
         }
+    }
+}
+
+/// Only what a page asks of sync comes here; devices talk to its own routes.
+impl From<SyncError> for Fault {
+    fn from(error: SyncError) -> Self {
+        Self::internal(&error)
     }
 }

@@ -19,6 +19,7 @@ async fn sweep(app: &App) -> anyhow::Result<()> {
     app.check_audit().await?;
     app.accounts.sweep().await?;
     app.push.sweep().await?;
+    app.sync.sweep().await?;
     for subject in app.accounts.with_retired_passwords().await? {
         let loss = app.find.earliest_loss(&subject.0).await?;
         app.accounts.forget_retired(&subject, loss).await?;

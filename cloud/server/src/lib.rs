@@ -11,6 +11,7 @@ mod console;
 mod credentials;
 mod fault;
 mod housekeeping;
+mod restore;
 mod serve;
 
 pub use serve::serve;

@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use cloud_server::{Config, KeyCenterAt};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// The cloud of Holdfast: accounts, attestation, sync, push, find-device and the web console.
 #[derive(Parser)]
@@ -38,8 +39,21 @@ struct Serve {
     keycenter_credential: PathBuf,
 }
 
-fn main() -> anyhow::Result<()> {
+/// The environment lacks something.
+const ENVIRONMENT: u8 = 3;
+
+fn main() -> ExitCode {
     let Command::Serve(serve) = Arguments::parse().command;
+    match run(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("holdfast-cloud: {error:#}");
+            ExitCode::from(ENVIRONMENT)
+        }
+    }
+}
+
+fn run(serve: Serve) -> anyhow::Result<()> {
     keep_memory_small();
     // Whatever this process writes is for its user alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));

@@ -1,6 +1,7 @@
 //! The process: opens everything, listens, says so, and ends cleanly.
 
 use crate::app::App;
+use crate::connect::Tokens;
 use crate::{Config, api, console, housekeeping};
 use anyhow::Context as _;
 use axum::Router;
@@ -45,14 +46,16 @@ fn router(app: App) -> Router {
     Router::new()
         .merge(api::routes())
         .merge(console::routes())
+        .with_state(app.clone())
+        .merge(cloud_sync::routes(app.sync.clone(), Arc::new(Tokens(app))))
         .layer(from_fn(harden))
-        .with_state(app)
 }
 
 /// One JSON line on standard output, once it listens.
 fn announce(listener: &TcpListener, identity: &Identity) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    let host = if address.ip().is_loopback() { "localhost".into() } else { address.ip().to_string() };
+    let host =
+        if address.ip().is_loopback() { "localhost".into() } else { address.ip().to_string() };
     let url = format!("https://{host}:{}", address.port());
     let line = serde_json::json!({"url": url, "ca": identity.ca_path()});
     let mut out = std::io::stdout().lock();

@@ -92,8 +92,7 @@ impl World {
     }
 
     async fn reset_with(&self, code: &str, new: &str) -> Result<(), Error> {
-        let request =
-            Reset { login: EMAIL.into(), code: code.into(), new_password: new.into() };
+        let request = Reset { login: EMAIL.into(), code: code.into(), new_password: new.into() };
         self.accounts.reset_password(&request, HOME).await
     }
 }
@@ -153,12 +152,22 @@ async fn s5_1_1_refuses_weak_passwords_and_taken_contacts() {
 async fn s5_1_3_the_database_holds_no_personal_data_and_no_password() {
     let (world, caller) = World::with_anna().await;
     let key = EcdsaKey::generate(Curve::P256).unwrap();
-    world.accounts.bind(&caller, &attested("HF00SERIAL", &key), "Annas Telefon", HOME).await.unwrap();
+    world
+        .accounts
+        .bind(&caller, &attested("HF00SERIAL", &key), "Annas Telefon", HOME)
+        .await
+        .unwrap();
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&world.pool).await.unwrap();
     let database = std::fs::read(world.folder.path().join("db")).unwrap();
     for secret in [
-        "4915123456789", "anna.blum", "Anna.Blum", PASSWORD, "$argon2id$", &caller.account_id,
-        "HF00SERIAL", "Annas Telefon",
+        "4915123456789",
+        "anna.blum",
+        "Anna.Blum",
+        PASSWORD,
+        "$argon2id$",
+        &caller.account_id,
+        "HF00SERIAL",
+        "Annas Telefon",
     ] {
         let found = database.windows(secret.len()).any(|window| window == secret.as_bytes());
         assert!(!found, "{secret} is in the database");
@@ -236,7 +245,9 @@ async fn s2_5_2_a_password_reset_after_the_loss_counts_three_days_later_the_old_
     world.accounts.forget_retired(anna, Some(lost)).await.unwrap();
     let who = Who::Account(anna);
     let refused = world.accounts.verify_owner(who, "d1eb-pass!", Some(lost), HOME).await;
-    assert!(matches!(refused, Err(Error::ResetAroundLoss { until }) if until == lost.plus(3 * DAY)));
+    assert!(
+        matches!(refused, Err(Error::ResetAroundLoss { until }) if until == lost.plus(3 * DAY))
+    );
     assert!(world.on_lost_device(anna, PASSWORD, lost).await, "the old, unreset password");
     assert!(world.sign_in(EMAIL, PASSWORD).await.is_err(), "which signs in nowhere else");
 
@@ -255,9 +266,7 @@ async fn s2_5_2_a_password_reset_after_the_loss_counts_three_days_later_the_old_
 
 #[tokio::test]
 async fn s2_5_2_a_reset_within_three_days_before_the_loss_is_suspicious_an_earlier_one_is_not() {
-    for (ahead, suspicious) in
-        [(3 * DAY, true), (3 * DAY + Duration::from_millis(1), false)]
-    {
+    for (ahead, suspicious) in [(3 * DAY, true), (3 * DAY + Duration::from_millis(1), false)] {
         let (world, caller) = World::with_anna().await;
         world.reset("zur4ck-gesetzt").await.unwrap();
         world.clock.advance(ahead);
@@ -282,7 +291,8 @@ async fn a_retired_password_is_forgotten_after_three_days_without_a_loss() {
 async fn a_device_signs_in_with_its_key_once_per_assertion() {
     let (world, caller) = World::with_anna().await;
     let key = EcdsaKey::generate(Curve::P256).unwrap();
-    let bound = world.accounts.bind(&caller, &attested("HF1", &key), "Telefon", HOME).await.unwrap();
+    let bound =
+        world.accounts.bind(&caller, &attested("HF1", &key), "Telefon", HOME).await.unwrap();
     let now = world.clock.now().seconds();
     let claims = DeviceClaims {
         iss: bound.device_id.clone(),
@@ -350,7 +360,10 @@ async fn s5_1_3_an_owner_assertion_verifies_under_the_key_that_the_key_center_tr
     let jwt = world.accounts.owner_assertion(&caller).await.unwrap();
     let trusted = world.key_center.trusted.lock().unwrap().clone().unwrap();
     let claims: OwnerClaims = jws::verify(&jwt, &trusted).unwrap();
-    assert_eq!((&*claims.iss, &*claims.aud, &*claims.purpose), ("holdfast-account", "keycenter", "owner"));
+    assert_eq!(
+        (&*claims.iss, &*claims.aud, &*claims.purpose),
+        ("holdfast-account", "keycenter", "owner")
+    );
     assert_eq!(claims.sub, caller.account_id);
     assert_eq!(claims.exp - claims.iat, 300);
 }

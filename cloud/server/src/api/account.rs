@@ -47,17 +47,11 @@ async fn sign_out(State(app): State<App>, User(user): User) -> Result<StatusCode
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn profile(
-    State(app): State<App>,
-    Member(member): Member,
-) -> Result<Json<Profile>, Fault> {
+async fn profile(State(app): State<App>, Member(member): Member) -> Result<Json<Profile>, Fault> {
     Ok(Json(app.accounts.profile(&member.subject).await?))
 }
 
-async fn forgot(
-    State(app): State<App>,
-    Body(request): Body<Forgot>,
-) -> Result<StatusCode, Fault> {
+async fn forgot(State(app): State<App>, Body(request): Body<Forgot>) -> Result<StatusCode, Fault> {
     app.accounts.forgot(&request).await?;
     Ok(StatusCode::ACCEPTED)
 }
@@ -114,5 +108,6 @@ async fn close_account(
         app.push.forget_device(&device.device_id).await?;
         app.find.forget_device(&device.device_id).await?;
     }
+    app.sync.erase(&user.subject.0).await?;
     Ok(app.accounts.close(user, password, source).await?)
 }

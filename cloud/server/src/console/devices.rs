@@ -46,7 +46,6 @@ struct Card {
     patch: String,
     attested: Moment,
     presence: String,
-    connected: bool,
     condition: Option<String>,
     find_enabled: bool,
     erased: bool,
@@ -103,7 +102,9 @@ impl Card {
         let patch = device.statement.os_patch_level;
         let presence = match device.connected {
             true => "Connected now".to_owned(),
-            false => format!("Last seen {}", Moment::new(UnixMillis(device.last_seen_ms), now).words),
+            false => {
+                format!("Last seen {}", Moment::new(UnixMillis(device.last_seen_ms), now).words)
+            }
         };
         let condition = match (device.erased, device.lost.is_some()) {
             (true, _) => Some("Erased".to_owned()),
@@ -117,7 +118,6 @@ impl Card {
             patch: format!("{}-{:02}", patch / 100, patch % 100),
             attested: Moment::new(UnixMillis(device.attested_at_ms), now),
             presence,
-            connected: device.connected,
             condition,
             find_enabled: device.find_enabled,
             erased: device.erased,
@@ -163,7 +163,8 @@ struct ListPage {
 
 async fn list(State(app): State<App>, visitor: Visitor) -> Result<Response, PageFault> {
     let cards = cards(&app, &visitor).await?;
-    let frame = Frame { live: "/live/devices".into(), ..Frame::new(&visitor, "devices", "Devices") };
+    let frame =
+        Frame { live: "/live/devices".into(), ..Frame::new(&visitor, "devices", "Devices") };
     show(&ListPage { frame, cards })
 }
 

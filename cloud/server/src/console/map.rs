@@ -136,7 +136,10 @@ impl Canvas {
     }
 
     fn place(&self, lon: f64, lat: f64) -> (f64, f64) {
-        (WIDTH / 2.0 + (lon - self.lon) * self.scale.1, HEIGHT / 2.0 - (lat - self.lat) * self.scale.0)
+        (
+            WIDTH / 2.0 + (lon - self.lon) * self.scale.1,
+            HEIGHT / 2.0 - (lat - self.lat) * self.scale.0,
+        )
     }
 
     /// The earth goes on behind its edge: each ring may show at home and once around.
@@ -154,9 +157,8 @@ impl Canvas {
 
     fn ring(&mut self, ring: &Ring, turn: f64) {
         let degrees = |hundredths: i32| f64::from(hundredths) / 100.0;
-        let corner = |canvas: &Self, point: Point| {
-            canvas.place(degrees(point.0) + turn, degrees(point.1))
-        };
+        let corner =
+            |canvas: &Self, point: Point| canvas.place(degrees(point.0) + turn, degrees(point.1));
         let (left, bottom) = corner(self, ring.low);
         let (right, top) = corner(self, ring.high);
         if right < 0.0 || left > WIDTH || bottom < 0.0 || top > HEIGHT {
@@ -190,7 +192,11 @@ impl Canvas {
         for lon in meridians {
             let (x, _) = self.place(lon, 0.0);
             let label = degrees_label((lon + 540.0).rem_euclid(360.0) - 180.0, ["E", "W"]);
-            self.put(format_args!("<text x=\"{:.1}\" y=\"{}\">{label}</text>", x + 4.0, HEIGHT - 6.0));
+            self.put(format_args!(
+                "<text x=\"{:.1}\" y=\"{}\">{label}</text>",
+                x + 4.0,
+                HEIGHT - 6.0
+            ));
         }
         for lat in parallels {
             let (_, y) = self.place(0.0, lat);
@@ -303,7 +309,9 @@ mod tests {
 
     #[test]
     fn every_place_and_level_draws_a_small_map_with_a_marker() {
-        for (lat, lon) in [(53.55, 9.99), (90.0, 0.0), (-90.0, 180.0), (-17.8, 179.9), (66.0, -179.9)] {
+        for (lat, lon) in
+            [(53.55, 9.99), (90.0, 0.0), (-90.0, 180.0), (-17.8, 179.9), (66.0, -179.9)]
+        {
             for level in 0..=View::CLOSEST {
                 let svg = draw(&at(lat, lon), level);
                 assert!(svg.starts_with("<svg") && svg.ends_with("</svg>"));

@@ -2,6 +2,7 @@
 //! kilobyte keeps them fresh. No inline style or script; nothing from elsewhere.
 
 mod devices;
+mod files;
 mod map;
 mod page;
 mod security;
@@ -23,6 +24,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/", get(|| async { Redirect::to("/devices") }))
         .merge(session::routes())
         .merge(devices::routes())
+        .merge(files::routes())
         .merge(security::routes())
         .layer(DefaultBodyLimit::max(FORM_BYTES))
         .route("/assets/console.css", get(|| asset("text/css; charset=utf-8", CSS)))

@@ -66,7 +66,9 @@ struct FaultPage {
 impl IntoResponse for PageFault {
     fn into_response(self) -> Response {
         let fault = match self {
-            Self::SignIn => return axum::response::Redirect::to("/sign-in?ended=1").into_response(),
+            Self::SignIn => {
+                return axum::response::Redirect::to("/sign-in?ended=1").into_response();
+            }
             Self::Other(fault) => fault,
         };
         let title = match fault.status {
@@ -110,7 +112,7 @@ impl Moment {
     }
 }
 
-fn exact(at: UnixMillis) -> String {
+pub(super) fn exact(at: UnixMillis) -> String {
     let (year, month, day) = civil_date(at.seconds() / 86_400);
     let time = at.seconds() % 86_400;
     format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", time / 3600, time / 60 % 60)
@@ -151,10 +153,16 @@ mod tests {
 
     #[test]
     fn sizes_and_numbers_are_readable() {
-        assert_eq!((size(0), size(1023), size(1024)), ("0 B".into(), "1023 B".into(), "1.0 KiB".into()));
+        assert_eq!(
+            (size(0), size(1023), size(1024)),
+            ("0 B".into(), "1023 B".into(), "1.0 KiB".into())
+        );
         assert_eq!(size(1_610_612_736), "1.5 GiB");
         assert_eq!(size(u64::MAX), "16384.0 PiB");
-        assert_eq!((grouped(7), grouped(1000), grouped(1_234_567)), ("7".into(), "1,000".into(), "1,234,567".into()));
+        assert_eq!(
+            (grouped(7), grouped(1000), grouped(1_234_567)),
+            ("7".into(), "1,000".into(), "1,234,567".into())
+        );
     }
 
     #[test]

@@ -17,9 +17,7 @@ use wire::account::Profile;
 const LINES: u32 = 12;
 
 pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/security", get(page))
-        .route("/security/sessions/end", post(end_sessions))
+    Router::new().route("/security", get(page)).route("/security/sessions/end", post(end_sessions))
 }
 
 struct SessionLine {
@@ -98,9 +96,9 @@ const fn kind(kind: SessionKind) -> &'static str {
 fn audit_line(entry: &Entry, now: effects::UnixMillis) -> AuditLine {
     let words = entry.action.replace('_', " ");
     let mut letters = words.chars();
-    let what = letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    });
+    let what = letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect());
     AuditLine { at: Moment::new(entry.at, now), what, actor: entry.actor.clone() }
 }
 

@@ -89,7 +89,11 @@ impl<T: DeserializeOwned> FromRequest<App> for Posted<T> {
         let visitor = Visitor::of(request.headers(), app, Touch::Activity).await?;
         let form = Form::<Guarded<T>>::from_request(request, app).await;
         let Form(Guarded { csrf, form }) = form.map_err(|rejection| {
-            Fault::new(rejection.status(), "invalid_form", "the form is not complete; go back and try again")
+            Fault::new(
+                rejection.status(),
+                "invalid_form",
+                "the form is not complete; go back and try again",
+            )
         })?;
         if !crypto::constant_time_eq(csrf.as_bytes(), visitor.csrf.as_bytes()) {
             return Err(foreign().into());
@@ -189,8 +193,7 @@ async fn sign_out(
 
 fn set_cookie(response: &mut Response, token: &str, max_age: Option<u32>) -> Result<(), Fault> {
     let age = max_age.map_or_else(String::new, |age| format!("; Max-Age={age}"));
-    let cookie =
-        format!("{COOKIE_NAME}={token}; Path=/; Secure; HttpOnly; SameSite=Strict{age}");
+    let cookie = format!("{COOKIE_NAME}={token}; Path=/; Secure; HttpOnly; SameSite=Strict{age}");
     let value = HeaderValue::from_str(&cookie).map_err(|error| Fault::internal(&error))?;
     response.headers_mut().append(SET_COOKIE, value);
     Ok(())
