@@ -17,13 +17,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 const HEAD: &str = "area";
 const HEAD_MAGIC: [u8; 8] = *b"HFVA\x01\0\0\0";
 const TREE: &str = "tree";
-const NEW: &str = "new";
 const NOTES: &str = "notes";
+/// There while temporaries may be: from the first write on until the next open cleaned up.
+const WRITING: &str = "writing";
+/// Before the name of a temporary, which lies where its file will be.
+const TEMPORARY: &str = ".t-";
 /// The file in each directory that says what it is.
 const DIRECTORY_FILE: &str = ".dir";
 /// Directories that are kept open.
@@ -39,8 +42,9 @@ pub(crate) struct Inner {
     id: Id,
     pub(crate) keys: Keys,
     root: Arc<Directory>,
-    notes: Directory,
-    pub(crate) new: OwnedFd,
+    notes: Arc<Directory>,
+    base: OwnedFd,
+    writing: OnceLock<()>,
     open: Mutex<HashMap<TreePath, Arc<Directory>>>,
     counter: AtomicU64,
 }
@@ -94,7 +98,7 @@ impl Area {
         if rustix::fs::statat(&base, HEAD, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Err(VaultError::Exists { path: TreePath::root() });
         }
-        for part in [TREE, NEW, NOTES] {
+        for part in [TREE, NOTES] {
             remove_all(&base, part).map_err(io)?;
             rustix::fs::mkdirat(&base, part, Mode::from(0o700)).map_err(io)?;
         }
@@ -124,21 +128,24 @@ impl Area {
         let keys = Keys::new(class_key, id);
         let root_id = keys.head.open(id, sealed).map_err(|_| VaultError::WrongKey)?;
         let root_id: Id = root_id.try_into().map_err(|_| VaultError::NoArea)?;
-        remove_all(&base, NEW).map_err(io)?;
-        rustix::fs::mkdirat(&base, NEW, Mode::from(0o700)).map_err(io)?;
         let part = |name| open_part(&base, name).map_err(io);
-        let (tree, new, notes) = (part(TREE)?, part(NEW)?, part(NOTES)?);
+        let (tree, notes) = (part(TREE)?, part(NOTES)?);
+        if rustix::fs::statat(&base, WRITING, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            [&tree, &notes].into_iter().try_for_each(remove_temporaries).map_err(io)?;
+            remove_all(&base, WRITING).map_err(io)?;
+        }
         let root = checked_directory(tree, &keys, id, b"", TreePath::root())?;
         if root.id != root_id {
             return Err(VaultError::altered(&TreePath::root(), "the root directory"));
         }
-        let notes = Directory { fd: notes, id: *id, path: TreePath::root() };
+        let notes = Arc::new(Directory { fd: notes, id: *id, path: TreePath::root() });
         Ok(Self(Arc::new(Inner {
             id: *id,
             keys,
             root: Arc::new(root),
             notes,
-            new,
+            base,
+            writing: OnceLock::new(),
             open: Mutex::default(),
             counter: AtomicU64::new(0),
         })))
@@ -165,9 +172,9 @@ impl Area {
         mut content: impl Read,
     ) -> Result<(), VaultError> {
         let (directory, name) = self.place_of(path)?;
-        let mut node = NewNode::create(self, path, NodeKind::File)?;
+        let mut node = NewNode::create(self, path, &directory, NodeKind::File)?;
         node.write_stream(&mut content)?;
-        node.finish(attributes, &directory, &name)?;
+        node.finish(attributes, &name)?;
         self.sync()
     }
 
@@ -207,11 +214,11 @@ impl Area {
             if !self.list(path)?.is_empty() {
                 return Err(VaultError::NotEmpty { path: path.clone() });
             }
-            let temporary = self.temporary_name();
+            let temporary = self.temporary_name(path)?;
             self.forget_open(path);
-            rustix::fs::renameat(&directory.fd, &disk.name, &self.0.new, &temporary)
+            rustix::fs::renameat(&directory.fd, &disk.name, &directory.fd, &temporary)
                 .map_err(system)?;
-            remove_all(&self.0.new, &temporary).map_err(system)?;
+            remove_all(&directory.fd, &temporary).map_err(system)?;
         } else {
             rustix::fs::unlinkat(&directory.fd, &disk.name, AtFlags::empty()).map_err(system)?;
         }
@@ -288,9 +295,10 @@ impl Area {
     /// Keeps `bytes` beside the tree under `name`, in place of what was there. Not synced: a
     /// note is whole or the old one.
     pub fn put_note(&self, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
-        let mut node = NewNode::create(self, &TreePath::root(), NodeKind::File)?;
+        let notes = Arc::clone(&self.0.notes);
+        let mut node = NewNode::create(self, &TreePath::root(), &notes, NodeKind::File)?;
         node.write_stream(&mut &bytes[..])?;
-        node.finish(Attributes::default(), &self.0.notes, name.as_bytes())
+        node.finish(Attributes::default(), name.as_bytes())
     }
 
     /// The note called `name`.
@@ -342,16 +350,16 @@ impl Area {
         if rustix::fs::statat(&directory.fd, &disk.name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Err(VaultError::Exists { path: path.clone() });
         }
-        let temporary = self.temporary_name();
-        rustix::fs::mkdirat(&self.0.new, &temporary, Mode::from(0o700)).map_err(system)?;
-        let made = open_part(&self.0.new, &temporary).map_err(system)?;
+        let temporary = self.temporary_name(path)?;
+        let within = &directory.fd;
+        rustix::fs::mkdirat(within, &temporary, Mode::from(0o700)).map_err(system)?;
+        let made = open_part(within, &temporary).map_err(system)?;
         let binding = self.0.keys.binding(&directory.id, &name);
         write_directory_file(&made, &self.0.keys, &crypto::random_array(), attributes, binding)
             .map_err(|error| self.write_error(path, HEADER_BYTES as u64, error))?;
         self.write_beside(&directory, disk.beside, path)?;
         let flags = RenameFlags::NOREPLACE;
-        rustix::fs::renameat_with(&self.0.new, &temporary, &directory.fd, &disk.name, flags)
-            .map_err(system)
+        rustix::fs::renameat_with(within, &temporary, within, &disk.name, flags).map_err(system)
     }
 
     pub(crate) fn make_symlink(
@@ -361,9 +369,9 @@ impl Area {
         attributes: Attributes,
     ) -> Result<(), VaultError> {
         let (directory, name) = self.place_of(path)?;
-        let mut node = NewNode::create(self, path, NodeKind::Symlink)?;
+        let mut node = NewNode::create(self, path, &directory, NodeKind::Symlink)?;
         node.write_stream(&mut &target[..])?;
-        node.finish(attributes, &directory, &name)
+        node.finish(attributes, &name)
     }
 
     pub(crate) fn make_hard_link(
@@ -381,12 +389,12 @@ impl Area {
         let from_name = self.0.keys.disk_name(&from.id, &from_name).name;
         let disk = self.0.keys.disk_name(&to.id, &to_name);
         self.write_beside(&to, disk.beside, path)?;
-        let new = self.temporary_name();
-        rustix::fs::linkat(&from.fd, from_name, &self.0.new, &new, AtFlags::empty())
-            .map_err(system)?;
-        let renamed = rustix::fs::renameat(&self.0.new, &new, &to.fd, &disk.name);
+        let temporary = self.temporary_name(path)?;
+        let flags = AtFlags::empty();
+        rustix::fs::linkat(&from.fd, from_name, &to.fd, &temporary, flags).map_err(system)?;
+        let renamed = rustix::fs::renameat(&to.fd, &temporary, &to.fd, &disk.name);
         // Where both were one file already, the rename did nothing.
-        let _ = rustix::fs::unlinkat(&self.0.new, &new, AtFlags::empty());
+        let _ = rustix::fs::unlinkat(&to.fd, &temporary, flags);
         renamed.map_err(system)
     }
 
@@ -438,8 +446,16 @@ impl Area {
         Ok(directory)
     }
 
-    pub(crate) fn temporary_name(&self) -> String {
-        self.0.counter.fetch_add(1, Ordering::Relaxed).to_string()
+    /// A name for a temporary; the next open of the area will look for it.
+    pub(crate) fn temporary_name(&self, path: &TreePath) -> Result<String, VaultError> {
+        if self.0.writing.get().is_none() {
+            match write_new(&self.0.base, WRITING, b"") {
+                Err(Errno::EXIST) => {}
+                written => written.map_err(|error| self.write_error(path, 0, error))?,
+            }
+            self.0.writing.get_or_init(|| ());
+        }
+        Ok(format!("{TEMPORARY}{}", self.0.counter.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Writes the file that holds a name too long for the disk.
@@ -450,9 +466,9 @@ impl Area {
         path: &TreePath,
     ) -> Result<(), VaultError> {
         let Some((name, sealed)) = beside else { return Ok(()) };
-        let temporary = self.temporary_name();
-        write_new(&self.0.new, &temporary, &sealed)
-            .and_then(|()| rustix::fs::renameat(&self.0.new, &temporary, &directory.fd, name))
+        let (temporary, fd) = (self.temporary_name(path)?, &directory.fd);
+        write_new(fd, &temporary, &sealed)
+            .and_then(|()| rustix::fs::renameat(fd, &temporary, fd, name))
             .map_err(|error| self.write_error(path, sealed.len() as u64, error))
     }
 
@@ -466,7 +482,7 @@ impl Area {
         if !matches!(error, Errno::NOSPC | Errno::DQUOT) {
             return VaultError::system(path, error);
         }
-        let free = rustix::fs::fstatvfs(&self.0.new).map(|fs| fs.f_bavail * fs.f_frsize);
+        let free = rustix::fs::fstatvfs(&self.0.base).map(|fs| fs.f_bavail * fs.f_frsize);
         VaultError::NoSpace { path: path.clone(), needed_bytes, free_bytes: free.unwrap_or(0) }
     }
 
@@ -676,7 +692,8 @@ fn write_directory_file(
 
 fn write_head(base: &OwnedFd, keys: &Keys, id: &Id, root_id: &Id) -> rustix::io::Result<()> {
     let head = [&HEAD_MAGIC[..], id, &keys.head.seal(id, root_id)].concat();
-    let temporary = "new/area";
+    let temporary = "area.new";
+    remove_all(base, temporary)?;
     write_new(base, temporary, &head)?;
     rustix::fs::syncfs(base)?;
     rustix::fs::renameat(base, temporary, base, HEAD)?;
@@ -700,6 +717,27 @@ fn read_small(directory: &OwnedFd, name: &str) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(content::BLOCK_BYTES as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Removes the temporaries that a killed process left.
+fn remove_temporaries(directory: &OwnedFd) -> rustix::io::Result<()> {
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if name.starts_with(TEMPORARY) {
+            remove_all(directory, name)?;
+        } else if !matches!(name, "." | "..") {
+            match entry.file_type() {
+                FileType::RegularFile => {}
+                _ => match open_part(directory, name) {
+                    Ok(below) => remove_temporaries(&below)?,
+                    Err(Errno::NOTDIR | Errno::LOOP) => {}
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes `name` and everything in it; no error where there is nothing.

@@ -24,7 +24,9 @@ const BUFFERS: usize = 16;
 pub struct Batch {
     area: Area,
     shared: Arc<Shared>,
-    queue: Option<SyncSender<Job>>,
+    /// One for each writer.
+    queues: Vec<SyncSender<Job>>,
+    files: usize,
     writers: Vec<JoinHandle<()>>,
     current: Option<Current>,
 }
@@ -58,6 +60,8 @@ struct Pending {
     path: TreePath,
     attributes: Attributes,
     size: u64,
+    /// All chunks go to one writer: two that write one file would wait for each other.
+    writer: usize,
     directory: Arc<Directory>,
     name: Vec<u8>,
     node: OnceLock<NewNode>,
@@ -86,15 +90,14 @@ impl Area {
     pub fn batch(&self) -> Batch {
         let shared = Arc::new(Shared::default());
         shared.state().buffers.extend((0..BUFFERS).map(|_| Buffer::new()));
-        let (queue, jobs) = sync_channel(BUFFERS);
-        let jobs = Arc::new(Mutex::new(jobs));
-        let writers = (0..WRITERS)
-            .map(|_| {
-                let (area, shared, jobs) = (self.clone(), Arc::clone(&shared), Arc::clone(&jobs));
-                std::thread::spawn(move || write_all(&area, &shared, &jobs))
-            })
-            .collect();
-        Batch { area: self.clone(), shared, queue: Some(queue), writers, current: None }
+        let (mut queues, mut writers) = (Vec::new(), Vec::new());
+        for _ in 0..WRITERS {
+            let (queue, jobs) = sync_channel(BUFFERS);
+            let (area, shared) = (self.clone(), Arc::clone(&shared));
+            queues.push(queue);
+            writers.push(std::thread::spawn(move || write_all(&area, &shared, &jobs)));
+        }
+        Batch { area: self.clone(), shared, queues, files: 0, writers, current: None }
     }
 }
 
@@ -156,10 +159,12 @@ impl Batch {
         self.make_parents(path, attributes)?;
         self.wait_for(path);
         let (directory, name) = self.area.place_of(path)?;
+        self.files += 1;
         let pending = Arc::new(Pending {
             path: path.clone(),
             attributes,
             size,
+            writer: self.files % WRITERS,
             directory,
             name,
             node: OnceLock::new(),
@@ -293,8 +298,8 @@ impl Batch {
         let ends = current.position == current.pending.size;
         current.pending.left.fetch_add(1, Ordering::Relaxed);
         let job = Job { file: Arc::clone(&current.pending), first, ends, buffer };
-        let queue = self.queue.as_ref().expect("the queue is open until the batch is finished");
-        queue.send(job).expect("the writers run until the queue closes");
+        let queue = &self.queues[job.file.writer];
+        queue.send(job).expect("the writers run until their queues close");
     }
 
     fn wait_for(&self, path: &TreePath) {
@@ -310,7 +315,7 @@ impl Batch {
 
     fn stop(&mut self) {
         self.abandon();
-        self.queue = None;
+        self.queues.clear();
         for writer in self.writers.drain(..) {
             writer.join().expect("a writer does not panic");
         }
@@ -328,7 +333,7 @@ impl Pending {
         if let Some(node) = self.node.get() {
             return Ok(node);
         }
-        let mut node = NewNode::create(area, &self.path, NodeKind::File)?;
+        let mut node = NewNode::create(area, &self.path, &self.directory, NodeKind::File)?;
         node.announce(self.size);
         Ok(self.node.get_or_init(|| node))
     }
@@ -344,9 +349,8 @@ impl Pending {
             return;
         }
         if !self.failed.load(Ordering::Relaxed) {
-            let finished = self
-                .node(area)
-                .and_then(|node| node.finish(self.attributes, &self.directory, &self.name));
+            let finished =
+                self.node(area).and_then(|node| node.finish(self.attributes, &self.name));
             if let Err(error) = finished {
                 shared.failed(self, error);
             }
@@ -395,11 +399,9 @@ impl Buffer {
 }
 
 /// What a writer does until the queue closes.
-fn write_all(area: &Area, shared: &Shared, jobs: &Mutex<Receiver<Job>>) {
+fn write_all(area: &Area, shared: &Shared, jobs: &Receiver<Job>) {
     let mut sealed = Vec::new();
-    loop {
-        let received = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = received else { return };
+    for job in jobs {
         if !job.file.failed.load(Ordering::Relaxed)
             && let Err(error) = job.file.write(area, &job, &mut sealed)
         {

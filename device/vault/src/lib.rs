@@ -8,8 +8,8 @@
 //! ```text
 //! area        head: magic, area id, sealed id of the root directory
 //! tree/       the mirrored tree: encrypted names; each directory has a file .dir
-//! new/        temporaries; emptied at every open
 //! notes/      small encrypted files beside the tree, for whoever keeps state about it
+//! writing     there when temporaries (.t-…) may be in the tree: the next open removes them
 //! ```
 //! Every file begins with a sealed header (kind, mode, time, size, place) and goes on with sealed
 //! blocks of 64 KiB; its key is HKDF(class key, random file nonce). Symbolic links are small

@@ -14,7 +14,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much is sealed and written at once: a whole number of blocks.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
@@ -23,6 +23,7 @@ pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 pub(crate) struct NewNode {
     area: Area,
     file: File,
+    directory: Arc<Directory>,
     temporary: String,
     path: TreePath,
     kind: NodeKind,
@@ -34,16 +35,22 @@ pub(crate) struct NewNode {
 }
 
 impl NewNode {
-    /// An empty file; `path` is for messages.
-    pub(crate) fn create(area: &Area, path: &TreePath, kind: NodeKind) -> Result<Self, VaultError> {
-        let temporary = area.temporary_name();
+    /// An empty file that will lie in `directory`; `path` is for messages.
+    pub(crate) fn create(
+        area: &Area,
+        path: &TreePath,
+        directory: &Arc<Directory>,
+        kind: NodeKind,
+    ) -> Result<Self, VaultError> {
+        let temporary = area.temporary_name(path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&area.0.new, &temporary, flags, Mode::from(0o600))
+        let file = rustix::fs::openat(&directory.fd, &temporary, flags, Mode::from(0o600))
             .map_err(|error| area.write_error(path, HEADER_BYTES as u64, error))?;
         let version = crypto::random_array();
         Ok(Self {
             area: area.clone(),
             file: file.into(),
+            directory: Arc::clone(directory),
             temporary,
             path: path.clone(),
             kind,
@@ -133,12 +140,8 @@ impl NewNode {
     }
 
     /// Puts the file in its place: the name in the directory is the old file or this one.
-    pub(crate) fn finish(
-        &self,
-        attributes: Attributes,
-        directory: &Directory,
-        name: &[u8],
-    ) -> Result<(), VaultError> {
+    pub(crate) fn finish(&self, attributes: Attributes, name: &[u8]) -> Result<(), VaultError> {
+        let directory = &self.directory;
         let holes = std::mem::take(&mut *self.holes.lock().unwrap_or_else(PoisonError::into_inner));
         let holes = Holes::new(holes).seal(&self.key);
         if !holes.is_empty() {
@@ -155,7 +158,7 @@ impl NewNode {
         self.write_at(&header::seal(&self.version, &self.key, &header), 0)?;
         let disk = keys.disk_name(&directory.id, name);
         self.area.write_beside(directory, disk.beside, &self.path)?;
-        rustix::fs::renameat(&self.area.0.new, &self.temporary, &directory.fd, &disk.name)
+        rustix::fs::renameat(&directory.fd, &self.temporary, &directory.fd, &disk.name)
             .map_err(|error| VaultError::system(&self.path, error))?;
         self.placed.store(true, Ordering::Relaxed);
         Ok(())
@@ -165,7 +168,7 @@ impl NewNode {
 impl Drop for NewNode {
     fn drop(&mut self) {
         if !*self.placed.get_mut() {
-            let _ = rustix::fs::unlinkat(&self.area.0.new, &self.temporary, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&self.directory.fd, &self.temporary, AtFlags::empty());
         }
     }
 }

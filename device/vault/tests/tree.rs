@@ -308,19 +308,35 @@ fn an_archive_that_breaks_off_leaves_whole_files_only() {
     import_tar(Broken(&bytes[..5 << 20]), &area).expect_err("it broke off");
     assert_eq!(area.read_file(&path(b"whole")).expect("there").size(), 3 << 20);
     assert_eq!(area.read_file(&path(b"cut")).expect("the old one").size(), 3);
-    assert_eq!(fs::read_dir(folder.path().join("ce/new")).expect("readable").count(), 0);
+    assert_eq!(temporaries(&folder.path().join("ce")), 0);
+}
+
+/// How many temporaries there are.
+fn temporaries(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).expect("readable");
+    let count = |path: std::path::PathBuf| {
+        let own = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".t-"));
+        usize::from(own) + if path.is_dir() { temporaries(&path) } else { 0 }
+    };
+    entries.map(|entry| count(entry.expect("readable").path())).sum()
 }
 
 #[test]
 fn what_a_killed_process_left_half_written_is_gone_after_the_next_open() {
     let (folder, area) = area();
     let id = area.id();
+    area.create_dir(&path(b"d"), Attributes::default()).expect("made");
     drop(area);
-    let new = folder.path().join("ce/new");
-    fs::write(new.join("0"), b"half").and_then(|()| fs::create_dir(new.join("1"))).expect("made");
-    fs::write(new.join("1/.dir"), b"half").expect("made");
+    let tree = folder.path().join("ce/tree");
+    let below = fs::read_dir(&tree).expect("readable").map(|entry| entry.expect("readable").path());
+    let below = below.filter(|path| path.is_dir()).next().expect("one");
+    fs::write(tree.join(".t-0"), b"half").expect("made");
+    fs::create_dir(below.join(".t-1")).expect("made");
+    fs::write(below.join(".t-1/.dir"), b"half").expect("made");
+    fs::write(folder.path().join("ce/notes/.t-2"), b"half").expect("made");
+    assert_eq!(temporaries(folder.path()), 3);
     Area::open(&folder.path().join("ce"), &key(), &id).expect("it opens");
-    assert_eq!(fs::read_dir(new).expect("readable").count(), 0);
+    assert_eq!(temporaries(folder.path()), 0);
 }
 
 #[test]
@@ -354,7 +370,7 @@ fn a_full_disk_is_told_with_file_and_bytes_and_leaves_nothing_half_done() {
     );
     assert_eq!(area.read_file(&path(b"large")).expect("the old one").size(), 3);
     assert_eq!(area.read_file(&path(b"small")).expect("there").size(), 1 << 20);
-    assert_eq!(fs::read_dir(mount.0.path().join("ce/new")).expect("readable").count(), 0);
+    assert_eq!(temporaries(&mount.0.path().join("ce")), 0);
 }
 
 /// A tmpfs of 8 MiB, where this process may mount one.

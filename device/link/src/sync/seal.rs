@@ -46,6 +46,8 @@ pub(super) struct Upload<'u> {
     pub(super) keys: &'u dyn DataKeys,
     pub(super) account_id: &'u str,
     pub(super) listener: Listener<'u>,
+    /// The generation of the head so far.
+    pub(super) follows: u64,
     pub(super) known: Mutex<Known>,
 }
 
@@ -205,7 +207,7 @@ fn send_packs(upload: &Upload<'_>, waiting: &Mutex<Receiver<Pack>>) -> Result<()
         let received = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(pack) = received else { return Ok(()) };
         upload.store.put_pack(&pack.id, pack.bytes)?;
-        note_pack(upload.area, &pack.id, &pack.blocks)?;
+        note_pack(upload.area, upload.follows, &pack.id, &pack.blocks)?;
         let mut known = upload.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.add_pack(pack.id, &pack.blocks);
     }

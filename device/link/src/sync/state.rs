@@ -2,7 +2,9 @@
 //!
 //! - `sync`: the snapshot that the area and the cloud last had in common.
 //! - `sync-next`: the one that is about to become that, while its head is being set.
-//! - `sync-pack-…`: one for each pack that the cloud acknowledged since: pack name, block names.
+//! - `sync-pack-…`: one for each pack that the cloud acknowledged since, by the generation that
+//!   it was to follow: pack name, block names. Under another head they no longer count: the
+//!   cloud may have swept them.
 
 use super::SyncError;
 use crypto::digest::sha256;
@@ -146,15 +148,21 @@ impl Known {
     }
 }
 
-/// Notes that the cloud has `pack`.
-pub(super) fn note_pack(area: &Area, pack: &PackId, blocks: &[BlockId]) -> Result<(), SyncError> {
+/// Notes that the cloud has `pack`, which is for the snapshot after `follows`.
+pub(super) fn note_pack(
+    area: &Area,
+    follows: u64,
+    pack: &PackId,
+    blocks: &[BlockId],
+) -> Result<(), SyncError> {
     let bytes = [&pack.0[..], &snapshot::block::join_ids(blocks)].concat();
-    Ok(area.put_note(&format!("{PACK}{pack}"), &bytes)?)
+    Ok(area.put_note(&format!("{PACK}{follows}-{pack}"), &bytes)?)
 }
 
-/// The packs that were noted since the last snapshot.
-pub(super) fn noted_packs(area: &Area, known: &mut Known) -> Result<(), SyncError> {
-    for note in area.notes()?.iter().filter(|note| note.starts_with(PACK)) {
+/// The packs that were noted for the snapshot after `follows`.
+pub(super) fn noted_packs(area: &Area, follows: u64, known: &mut Known) -> Result<(), SyncError> {
+    let prefix = format!("{PACK}{follows}-");
+    for note in area.notes()?.iter().filter(|note| note.starts_with(&prefix)) {
         let bytes = area.note(note)?.unwrap_or_default();
         let (ids, rest) = bytes.as_chunks::<32>();
         if let Some((pack, blocks)) = ids.split_first()

@@ -34,14 +34,15 @@ pub fn upload(
     let state = State::load(area, &root, head.as_ref())?;
     let mut known = Known::default();
     know(&mut known, &ids, account_id, store, keys, head.as_ref(), state.as_ref(), unseen)?;
-    noted_packs(area, &mut known)?;
-    let upload = Upload { area, store, keys, account_id, listener, known: Mutex::new(known) };
+    let follows = head.map_or(0, |head| head.generation);
+    noted_packs(area, follows, &mut known)?;
+    let known = Mutex::new(known);
+    let upload = Upload { area, store, keys, account_id, listener, follows, known };
     let unchanged = state.as_ref().map(State::pieces_by_version).unwrap_or_default();
     let (draft, progress) = send_blocks(&upload, &ids, &unchanged)?;
     drop(unchanged);
     let known = upload.known.into_inner().unwrap_or_else(PoisonError::into_inner);
     let manifest = draft.placed(&known)?;
-    let follows = head.map_or(0, |head| head.generation);
     let last = state.filter(|last| last.generation == follows && last.manifest == manifest);
     if let Some(last) = last
         && is_stored(store, &last.manifest_ids)?
