@@ -81,12 +81,12 @@ impl Cloud {
     pub(crate) fn credential(&self, whose: &str) -> Result<String> {
         #[derive(Deserialize)]
         struct Credential {
-            token: String,
+            credential: String,
         }
         let path = self.state.path(&format!("cloud/{whose}.json"));
         let json = std::fs::read(&path).with_context(|| path.display().to_string())?;
         let credential: Credential = serde_json::from_slice(&json)?;
-        Ok(credential.token)
+        Ok(credential.credential)
     }
 
     /// The process ids: Key Center, cloud.

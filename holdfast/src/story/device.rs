@@ -23,7 +23,7 @@ pub(crate) struct Screens {
 /// What the board tells of itself.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct BoardStatus {
-    pub(crate) boot_no: u64,
+    pub(crate) boot_no: Option<u64>,
     pub(crate) stages: Vec<Stage>,
     pub(crate) ready: bool,
     pub(crate) refused: Option<Refused>,

@@ -98,7 +98,7 @@ fn enroller(state: &State, url: &str) -> Result<Enroller> {
     };
     let ca_pem = read("cloud/ca.pem")?;
     let maker: Value = serde_json::from_str(&read("cloud/maker.json")?)?;
-    let token = maker["token"].as_str().context("cloud/maker.json has no token")?;
+    let token = maker["credential"].as_str().context("cloud/maker.json has no credential")?;
     Ok(Enroller {
         client: Client::new(url, ca_pem.as_bytes(), Connector::Tcp)?,
         maker_token: token.to_owned(),

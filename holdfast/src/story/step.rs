@@ -75,7 +75,7 @@ impl Teller {
         name: &str,
         ms: f64,
         refused: Option<String>,
-        boot_no: u64,
+        boot_no: Option<u64>,
         evidence: Evidence,
     ) {
         let step = Step {
@@ -84,7 +84,7 @@ impl Teller {
             ms,
             reason: refused,
             existing: false,
-            boot_no: Some(boot_no),
+            boot_no,
             evidence: evidence.object,
         };
         self.failed |= !step.ok;
