@@ -71,6 +71,7 @@ async fn main() -> Result<()> {
     })?;
     let controls = Controls { power: power.clone(), board, screen: screen.clone(), receiver };
     let control = control_socket(&places)?;
+    tell_trusted_screen(&places, trusted_at)?;
     let page = trusted_screen::routes(screen, trusted_at, &format!("http://{phone_at}"));
     tokio::spawn(async { axum::serve(control, control::routes(controls)).await });
     tokio::spawn(async { axum::serve(trusted, page).await });
@@ -110,6 +111,16 @@ fn lock(places: &Places) -> Result<File> {
         format!("{}: another holdfast-board runs this device; stop it first", folder.display())
     })?;
     Ok(file)
+}
+
+/// Tells the system where the trusted screen is, so that the phone's screen can frame it. What
+/// the system makes of it is no secret and no privilege.
+fn tell_trusted_screen(places: &Places, at: SocketAddr) -> Result<()> {
+    let path = places.run().join("trusted-screen.url");
+    let told = std::fs::create_dir_all(places.run()).and_then(|()| {
+        effects::durable::replace(&path, format!("http://{at}\n").as_bytes(), 0o600)
+    });
+    told.with_context(|| path.display().to_string())
 }
 
 async fn loopback(address: SocketAddr) -> Result<TcpListener> {

@@ -31,7 +31,7 @@
 //! | `GET /v1/push/registrations` | → `{"registrations": [{"app", "registration_id"}]}` | |
 //! | `POST /v1/push/registrations` | `{"app"}` → `{"app", "registration_id"}` | 409 `not_bound` |
 //! | `POST /v1/factory/csr` | → `{"public_key": base64 DER}` | 403 `tee_denied` outside the factory |
-//! | `POST /v1/factory/install` | `{"chain": [base64 DER], "ticket_key": base64 DER}` → `{"serial"}` | 403 `tee_denied` outside the factory |
+//! | `POST /v1/factory/install` | `{"chain": [base64 DER], "ticket_key": base64 DER\|null}` → `{"serial"}` | 403 `tee_denied` outside the factory |
 //! | `POST /v1/erase` | → `{"erased": true, "erasures"}`; the daemon then ends | |
 
 mod files;
@@ -248,12 +248,13 @@ async fn factory_csr(State(device): Shared) -> Answer {
 #[derive(Deserialize)]
 struct InstallBody {
     chain: Vec<Base64>,
-    ticket_key: Base64,
+    ticket_key: Option<Base64>,
 }
 
 async fn factory_install(State(device): Shared, Body(body): Body<InstallBody>) -> Answer {
     let chain = body.chain.into_iter().map(|der| der.0).collect();
-    let install = move |device: &Device| device.factory_install(chain, body.ticket_key.0);
+    let ticket_key = body.ticket_key.map(|key| key.0);
+    let install = move |device: &Device| device.factory_install(chain, ticket_key);
     blocking(&device, install).await?;
     answer(json!({"serial": device.summary().serial}))
 }

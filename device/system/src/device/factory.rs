@@ -19,11 +19,18 @@ impl Device {
     }
 
     /// Installs the chain of the device key (DER, device first) and the cloud's ticket key
-    /// (SubjectPublicKeyInfo DER), and leaves the factory for good.
-    pub fn factory_install(&self, chain: Vec<Vec<u8>>, ticket_key: Vec<u8>) -> Result<(), Error> {
+    /// (SubjectPublicKeyInfo DER), and leaves the factory for good. A device without a ticket
+    /// key can never have an activation lock.
+    pub fn factory_install(
+        &self,
+        chain: Vec<Vec<u8>>,
+        ticket_key: Option<Vec<u8>>,
+    ) -> Result<(), Error> {
         // The ticket key first: installing the chain blows the fuse, after which it is too late.
-        let provision = gatekeeper::Command::Provision { ticket_key: ticket_key.into() };
-        self.tee.do_gatekeeper(provision)?;
+        if let Some(ticket_key) = ticket_key {
+            let provision = gatekeeper::Command::Provision { ticket_key: ticket_key.into() };
+            self.tee.do_gatekeeper(provision)?;
+        }
         let chain = chain.into_iter().map(Into::into).collect();
         match self.tee.keymint(Command::FactoryInstall { chain })? {
             Reply::Done => {}
