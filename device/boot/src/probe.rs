@@ -2,7 +2,8 @@
 //! steps of the story.
 //!
 //! Who starts the probe knows the secrets' places on the host ([`Targets::on_this_host`] looks
-//! the rest up); the probe then searches for them under any name. Nothing here alters anything.
+//! the rest up); the probe then searches for them under any name. It alters nothing outside, even
+//! where it succeeds.
 
 mod files;
 mod processes;

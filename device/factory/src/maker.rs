@@ -217,7 +217,7 @@ impl Office<'_> {
     fn avb_key(&self, name: &str, size: KeySize) -> Result<AvbKey, MakerError> {
         let path = self.folder.join(name);
         if let Some(der) = read(&path)? {
-            let key = RsaKey::from_pkcs8(&der).map_err(crypto::Error::from).ok();
+            let key = RsaKey::from_pkcs8(&der).ok();
             return key
                 .and_then(|key| AvbKey::new(key).ok())
                 .ok_or(MakerError::Malformed(path, "RSA private key of 2048 or 4096 bits"));

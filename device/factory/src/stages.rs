@@ -2,6 +2,7 @@
 
 use crate::elf::{NotAnExecutable, loadable_part};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
@@ -52,12 +53,7 @@ impl Stages {
     /// Where the programs are looked for: `HOLDFAST_STAGES`, else beside the running program.
     /// A test program lies one folder below the others.
     pub fn folder() -> io::Result<PathBuf> {
-        if let Some(folder) = env::var_os(VARIABLE).filter(|folder| !folder.is_empty()) {
-            return Ok(folder.into());
-        }
-        let own = env::current_exe()?;
-        let beside = own.parent().unwrap_or(Path::new("/"));
-        Ok(if beside.ends_with("deps") { beside.join("..") } else { beside.to_owned() })
+        Ok(folder_from(env::var_os(VARIABLE), &env::current_exe()?))
     }
 
     /// Reads all of them from `folder`.
@@ -95,9 +91,30 @@ impl Stages {
     }
 }
 
+fn folder_from(variable: Option<OsString>, program: &Path) -> PathBuf {
+    if let Some(folder) = variable.filter(|folder| !folder.is_empty()) {
+        return folder.into();
+    }
+    match program.parent() {
+        Some(beside) if beside.ends_with("deps") => beside.join(".."),
+        Some(beside) => beside.to_owned(),
+        None => PathBuf::from("/"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looks_where_the_variable_says_else_beside_the_program() {
+        let folder = |variable: Option<&str>, program: &str| {
+            folder_from(variable.map(OsString::from), Path::new(program))
+        };
+        assert_eq!(folder(Some("/stages"), "/bin/holdfast"), Path::new("/stages"));
+        assert_eq!(folder(Some(""), "/bin/holdfast"), Path::new("/bin"));
+        assert_eq!(folder(None, "/target/deps/boot-1"), Path::new("/target/deps/.."));
+    }
 
     #[test]
     fn says_which_stage_is_missing_and_how_to_build_it() {

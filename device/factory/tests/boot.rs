@@ -141,7 +141,7 @@ fn killing_the_board_leaves_no_process() {
         // One that ended counts as gone, whether its new parent noticed or not.
         !stat.is_empty() && !stat.contains(") Z ")
     };
-    while pids.iter().any(|pid| runs(pid)) {
+    while pids.iter().any(&runs) {
         assert!(start.elapsed() < Duration::from_secs(10), "still there: {status:#}");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -187,16 +187,9 @@ fn works_without_privileges() {
         return eprintln!("not run: these tests run without privileges anyway");
     }
     let device = workshop.device(INDEX);
-    for (path, access) in [(device.folder.path().to_owned(), "-R")] {
-        assert!(
-            Command::new("chown")
-                .args([access, "65534:65534"])
-                .arg(path)
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
+    let owner =
+        Command::new("chown").args(["-R", "65534:65534"]).arg(device.folder.path()).status();
+    assert!(owner.unwrap().success());
     let programs = copy_for_everybody(workshop);
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
@@ -207,6 +200,23 @@ fn works_without_privileges() {
     assert!(status["ree_pid"].is_i64());
     let weak = status["weaknesses"].to_string();
     assert!(!weak.contains("the system is not isolated"), "{weak}");
+}
+
+#[test]
+fn boots_without_namespaces_and_says_so() {
+    let Some(workshop) = workshop() else { return };
+    let device = workshop.device(INDEX);
+    // A user namespace in which no further one can be made stands in for a host without them.
+    let mut command = Command::new("unshare");
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+    command.args(["--user", "--map-root-user", "sh", "-c", script]);
+    command.arg(workshop.programs.join("holdfast-board"));
+    let board = device.run_with(command);
+    let status = board.outcome();
+    assert_eq!(status["ready"], true, "{status:#}\n{}", board.log());
+    let weak = status["weaknesses"].to_string();
+    assert!(weak.contains("the system is not isolated"), "{weak}");
+    assert!(weak.contains("user.max_user_namespaces"), "{weak}");
 }
 
 /// The programs may lie where only root can go.

@@ -230,7 +230,8 @@ fn tell_tee(tee: &OwnedFd, verified: &VerifiedSlot) -> Result<(), Refusal> {
 fn version_number(key: &str, text: &str) -> Option<u32> {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then_some(());
     if key == OS_VERSION {
-        let mut parts = text.split('.').map(|part| digits(part).and(part.parse::<u32>().ok()));
+        let mut parts =
+            text.split('.').map(|part| digits(part).and_then(|()| part.parse::<u32>().ok()));
         let (major, minor, sub) = (parts.next()??, parts.next(), parts.next());
         let below_100 = |part: Option<Option<u32>>| part.unwrap_or(Some(0)).filter(|n| *n < 100);
         return Some(major * 10_000 + below_100(minor)? * 100 + below_100(sub)?);

@@ -87,12 +87,9 @@ fn by_search(files: &[TargetFile]) -> Vec<Attempt> {
             || io::Error::new(io::ErrorKind::NotFound, format!("not among {names} names"));
         reached.then_some(()).ok_or_else(missing)
     };
-    let attempt = |file| (format!("{}", file_name(file)), outcome(file));
-    files
-        .iter()
-        .map(attempt)
-        .map(|(name, outcome)| Attempt::new("search all folders", name, outcome, "found"))
-        .collect()
+    let attempt =
+        |file| Attempt::new("search all folders", file_name(file), outcome(file), "found");
+    files.iter().map(attempt).collect()
 }
 
 fn file_name(file: &TargetFile) -> String {
@@ -130,4 +127,24 @@ fn by_mounting() -> Vec<Attempt> {
         Attempt::new("mount", "another /proc", fresh.map_err(io::Error::from), "mounted"),
         Attempt::new("make writable", "/proc/sys", remounted.map_err(io::Error::from), "done"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_a_file_that_is_in_reach() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let held = File::create(&path).unwrap();
+        let meta = held.metadata().unwrap();
+        let file = TargetFile { path: path.clone(), device: meta.dev(), inode: meta.ino() };
+        assert!(by_path(&file, &[PathBuf::from("/")]).succeeded);
+        assert!(by_path(&file, &process_roots()).succeeded);
+        fs::rename(&path, folder.path().join("other")).unwrap();
+        fs::write(&path, "another file under its name").unwrap();
+        assert!(!by_path(&file, &[PathBuf::from("/")]).succeeded);
+        assert!(by_descriptors(&[file])[0].succeeded);
+    }
 }
