@@ -148,6 +148,21 @@ async fn bodies_stream_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_comes_before_the_body_was_read_is_heard() {
+    let refuse = || async { (StatusCode::UNAUTHORIZED, "") };
+    let server = Server::start(Router::new().route("/", post(refuse)), Limits::default()).await;
+    let client = server.client(Connector::Tcp);
+    for size in [0, 100_000, 16 * MIB] {
+        for _ in 0..5 {
+            let pieces = stream::iter(0..size / 65536).map(|_| Ok(Bytes::from(vec![0; 65536])));
+            let sent = client.post("/").stream(Some((size / 65536 * 65536) as u64), pieces);
+            let refused = sent.send().await.err().unwrap();
+            assert_eq!(refused.status(), Some(401), "{size}: {refused}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_longer_than_asked_for_is_refused() {
     let server = Server::start(app(), Limits::default()).await;
     let client = server.client(Connector::Tcp);

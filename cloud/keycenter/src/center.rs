@@ -16,6 +16,7 @@ use effects::{Clock, Entropy};
 use http_link::serve::Remote;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -59,6 +60,8 @@ pub enum Error {
 /// A Key Center that is unsealed and ready.
 pub struct Center {
     store: Arc<Store>,
+    /// By name; they change with a restart only.
+    policies: HashMap<String, Arc<Policy>>,
     audit: Audit,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -78,14 +81,17 @@ impl Center {
         std::fs::create_dir_all(&bootstrap)
             .map_err(|source| Error::File { path: bootstrap.clone(), source })?;
         let store = Arc::new(Store::open(folder).await?);
+        let mut policies = HashMap::new();
         for (name, text) in
             [("cloud", policy::CLOUD), ("owner", policy::OWNER), ("default", policy::DEFAULT)]
         {
-            ensure_policy(&store, name, text).await?;
+            let policy = load_or_make_policy(&store, name, text).await?;
+            policies.insert(name.to_owned(), Arc::new(policy));
         }
         login::ensure_cloud_role(&store, &*entropy, &bootstrap.join("cloud.json")).await?;
         let audit = Audit::start(&store).await?;
-        Ok(Arc::new(Self { store, audit, clock, entropy, changing: Mutex::new(()) }))
+        let changing = Mutex::new(());
+        Ok(Arc::new(Self { store, policies, audit, clock, entropy, changing }))
     }
 
     /// Its HTTP interface.
@@ -94,14 +100,13 @@ impl Center {
     }
 }
 
-async fn ensure_policy(store: &Store, name: &str, text: &str) -> Result<(), Error> {
+async fn load_or_make_policy(store: &Store, name: &str, text: &str) -> Result<Policy, Error> {
     let stored: Option<String> = store.load(Kind::Policy, name).await?;
     if stored.is_none() {
         store.save(Kind::Policy, name, &text).await?;
     }
-    let text = stored.as_deref().unwrap_or(text);
     let broken = |source| Error::Policy { name: name.to_owned(), source };
-    Policy::parse(text).map(drop).map_err(broken)
+    Policy::parse(stored.as_deref().unwrap_or(text)).map_err(broken)
 }
 
 /// Each request runs to its end even where its sender hangs up: nothing is done unlogged.
@@ -115,7 +120,7 @@ async fn answer(State(center): State<Arc<Center>>, request: Request) -> Response
 struct Caller {
     secret: Zeroizing<String>,
     token: Token,
-    policies: Vec<Policy>,
+    policies: Vec<Arc<Policy>>,
 }
 
 impl Center {
@@ -196,7 +201,8 @@ impl Center {
     async fn authorise(&self, caller: &Caller, route: &Route, path: &str) -> Result<(), Refusal> {
         let wanted = route.capability(self.exists(route).await?).ok_or_else(Refusal::denied)?;
         let subject = caller.token.subject.as_deref();
-        let allowed = policy::allows(&caller.policies, subject, path, wanted);
+        let allowed =
+            policy::allows(caller.policies.iter().map(Arc::as_ref), subject, path, wanted);
         allowed.then_some(()).ok_or_else(Refusal::denied)
     }
 
@@ -207,13 +213,9 @@ impl Center {
         let secret = header.or(bearer).ok_or_else(Refusal::denied)?;
         let found = Token::find(&self.store, secret, self.clock.now()).await?;
         let token = found.ok_or_else(Refusal::denied)?;
-        let mut policies = Vec::with_capacity(token.policies.len());
-        for name in &token.policies {
-            let text: Option<String> = self.store.load(Kind::Policy, name).await?;
-            // A policy that is gone or damaged must not leave its denials out.
-            let policy = text.and_then(|text| Policy::parse(&text).ok());
-            policies.push(policy.ok_or_else(Refusal::denied)?);
-        }
+        // A policy that is gone must not leave its denials out.
+        let policies = token.policies.iter().map(|name| self.policies.get(name).cloned());
+        let policies = policies.collect::<Option<_>>().ok_or_else(Refusal::denied)?;
         Ok(Caller { secret: Zeroizing::new(secret.to_owned()), token, policies })
     }
 

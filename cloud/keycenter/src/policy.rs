@@ -108,9 +108,14 @@ impl Policy {
 
 /// Whether a caller with these policies, known as `subject`, may do `wanted` at `path`.
 #[must_use]
-pub fn allows(policies: &[Policy], subject: Option<&str>, path: &str, wanted: Capability) -> bool {
+pub fn allows<'a>(
+    policies: impl IntoIterator<Item = &'a Policy>,
+    subject: Option<&str>,
+    path: &str,
+    wanted: Capability,
+) -> bool {
     let mut best: Option<(Specificity, bool)> = None;
-    for rule in policies.iter().flat_map(|policy| &policy.0) {
+    for rule in policies.into_iter().flat_map(|policy| &policy.0) {
         let Some(specificity) = rule.matches(subject, path) else { continue };
         if rule.capabilities.contains(&Capability::Deny) {
             return false;

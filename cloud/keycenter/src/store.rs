@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// How often a checkpoint is tried, 10 ms apart.
+const CHECKPOINT_TRIES: u32 = 50;
 /// The version of the tables.
 const SCHEMA: i64 = 1;
 /// Deleted rows are overwritten: a key that was deleted is gone from the file.
@@ -140,7 +142,20 @@ impl Store {
             .bind(name)
             .execute(&self.pool)
             .await?;
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await?;
+        self.empty_journal().await
+    }
+
+    /// Moves the journal into the main file and cuts it to nothing. A reader at work delays it.
+    async fn empty_journal(&self) -> Result<(), Error> {
+        for _ in 0..CHECKPOINT_TRIES {
+            let (busy, _, _): (i64, i64, i64) =
+                sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.pool).await?;
+            if busy == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tracing::warn!("a deleted record stays in the journal until the next checkpoint");
         Ok(())
     }
 
