@@ -65,6 +65,8 @@ enum Event {
 impl Os {
     /// Starts all TAs, says `Up`, and serves until power is gone.
     pub(crate) fn run(&mut self) -> Result<(), ChannelError> {
+        let (name, pid) = self.spawner.process();
+        self.log.process(name, pid);
         for ta in 0..self.tas.len() {
             self.start(ta)?;
         }

@@ -53,8 +53,14 @@ const STARTS_PROGRAMS: &[i64] = &[
     libc::SYS_wait4,
 ];
 
+/// The spawner's name among the processes.
+const NAME: &std::ffi::CStr = c"tee-spawner";
+
 /// The trusted OS's end of the spawner.
-pub(crate) struct Spawner(OwnedFd);
+pub(crate) struct Spawner {
+    channel: OwnedFd,
+    pid: i32,
+}
 
 /// A TA process that just started.
 pub(crate) struct Started {
@@ -83,15 +89,20 @@ impl Spawner {
                 // SAFETY: ends the child without running the parent's exit handlers.
                 unsafe { libc::_exit(code) }
             }
-            _ => Ok(Self(ours)),
+            pid => Ok(Self { channel: ours, pid }),
         }
+    }
+
+    /// Its name and process.
+    pub(crate) fn process(&self) -> (&'static str, i32) {
+        (NAME.to_str().expect("the name is ASCII"), self.pid)
     }
 
     /// Starts the program at `index` of those that the spawner was made with.
     pub(crate) fn start(&self, index: usize) -> Result<Started, ChannelError> {
         let (ours, theirs) = pair()?;
         sockopt::set_socket_passcred(&ours, true)?;
-        channel::send_with_fds(&self.0, &(index as u32), &[theirs.as_fd()])?;
+        channel::send_with_fds(&self.channel, &(index as u32), &[theirs.as_fd()])?;
         drop(theirs);
         let pid = receive_hello(&ours)?;
         sockopt::set_socket_passcred(&ours, false)?;
@@ -101,7 +112,7 @@ impl Spawner {
 
 impl AsFd for Spawner {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.channel.as_fd()
     }
 }
 
@@ -130,6 +141,7 @@ fn receive_hello(socket: &OwnedFd) -> Result<i32, ChannelError> {
 
 /// The spawner's life: one request after the other, until the trusted OS is gone.
 fn serve(control: &OwnedFd, programs: &[Program]) -> Result<(), Box<dyn std::error::Error>> {
+    rustix::thread::set_name(NAME)?;
     isolation::drop_capabilities()?;
     sandbox::close_to_observers()?;
     sandbox::allow_only(STARTS_PROGRAMS)?;

@@ -67,7 +67,8 @@ fn s3_3_3_the_screen_lock_opens_the_same_key_after_power_off() {
 #[test]
 fn power_off_leaves_no_process() {
     let Some(device) = Device::new() else { return };
-    let tas = ["ta-gatekeeper", "ta-probe"].map(|name| device.log.processes(name, 1)[0]);
+    let tas = ["ta-gatekeeper", "ta-probe", "tee-spawner"];
+    let tas = tas.map(|name| device.log.processes(name, 1)[0]);
     for pid in tas {
         assert!(is_alive(pid), "the log names the process as the host sees it");
     }

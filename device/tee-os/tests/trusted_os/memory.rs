@@ -14,14 +14,14 @@ const ATTACKED: &str = "HOLDFAST_TEST_ATTACKED";
 /// All processes of a device's TEE.
 fn victims(device: &Device) -> String {
     let os = device.pid.as_raw_nonzero().get();
-    let tas = ["ta-gatekeeper", "ta-probe"].map(|name| device.log.processes(name, 1)[0]);
+    // Whoever controls the spawner controls the TAs that it starts.
+    let others = ["tee-spawner", "ta-gatekeeper", "ta-probe"];
+    let others = others.map(|name| device.log.processes(name, 1)[0].to_string());
     // A TA that answered has locked itself in.
     let tee = device.tee();
     tee.session::<tee_api::gatekeeper::Gatekeeper>().unwrap();
     tee.session::<crate::probe::Probe>().unwrap();
-    // The process that starts TAs: whoever controls it controls them.
-    let children = std::fs::read_to_string(format!("/proc/{os}/task/{os}/children")).unwrap();
-    format!("{os} {} {} {}", children.trim(), tas[0], tas[1])
+    format!("{os} {}", others.join(" "))
 }
 
 fn attack(device: &Device, prepare: fn() -> std::io::Result<()>) {
