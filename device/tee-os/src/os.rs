@@ -11,7 +11,7 @@ use crate::ta::{Job, Ta, Task};
 use board::Silicon;
 use board::channel::{self, ChannelError};
 use board::ui::Prompt;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use serde_bytes::ByteBuf;
@@ -49,6 +49,9 @@ pub(crate) struct Os {
     pub(crate) next_connection: u64,
     pub(crate) next_session: u32,
 }
+
+/// For a look without waiting.
+const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Who wants attention.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +91,28 @@ impl Os {
         }
     }
 
-    fn wait(&self) -> Result<Vec<Event>, Errno> {
+    /// Waits for somebody; until they come, tidies up.
+    fn wait(&mut self) -> Result<Vec<Event>, Errno> {
+        if self.storage.as_ref().is_ok_and(SecureStorage::has_freed) {
+            let ready = self.ready(false)?;
+            if !ready.is_empty() {
+                return Ok(ready);
+            }
+            self.tidy();
+        }
+        self.ready(true)
+    }
+
+    fn tidy(&mut self) {
+        if let Ok(storage) = &mut self.storage
+            && let Err(error) = storage.overwrite_freed()
+        {
+            eprintln!("tee-os: {error}");
+        }
+    }
+
+    /// Who wants attention; waits for somebody, or only looks.
+    fn ready(&self, wait: bool) -> Result<Vec<Event>, Errno> {
         let mut events = vec![
             (Event::PowerGone, self.doors.power.as_fd(), PollFlags::IN),
             (Event::SpawnerGone, self.spawner.as_fd(), PollFlags::IN),
@@ -106,7 +130,8 @@ impl Os {
         }));
         let mut fds: Vec<PollFd<'_>> =
             events.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+        let timeout = if wait { None } else { Some(&NO_TIME) };
+        rustix::io::retry_on_intr(|| poll(&mut fds, timeout))?;
         let ready = fds.iter().zip(&events).filter(|(fd, _)| !fd.revents().is_empty());
         Ok(ready.map(|(_, (event, ..))| *event).collect())
     }

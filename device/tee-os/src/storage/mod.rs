@@ -4,8 +4,9 @@
 //! is sealed with AES-256-GCM under a key that only its owner on this board has, bound to its
 //! name and version. A change writes new data into free blocks, then the index into the copy
 //! that is not current; that index's first blocks go in one write, which the chip does wholly
-//! or not at all, and that is the commit. Freed blocks are overwritten afterwards, and again at
-//! the next start where power went in between.
+//! or not at all, and that is the commit. Freed blocks are overwritten afterwards: at once where
+//! an object was deleted, else when the OS is idle, and again at the next start where power
+//! went in between.
 //!
 //! | what happened | what comes of it |
 //! |---|---|
@@ -38,6 +39,8 @@ const DATA_FIRST: u16 = 2 * INDEX_BLOCKS;
 pub(crate) const MAX_NAME_BYTES: usize = 64;
 /// The largest object, in bytes.
 pub(crate) const MAX_VALUE_BYTES: usize = 16 * 1024;
+/// The most extents that wait to be overwritten.
+const MAX_FREED: usize = 64;
 /// In front of each copy of the index: magic, generation, sealed length.
 const HEADER_BYTES: usize = 16;
 const MAGIC: [u8; 4] = *b"HFS1";
@@ -170,10 +173,14 @@ impl SecureStorage {
             .map_err(|_| StorageError::Security(format!("object {name} was altered")))
     }
 
-    /// Makes `changes` to the objects of `owner`.
+    /// Makes `changes` to the objects of `owner`. What a deletion freed is overwritten when this
+    /// returns; what a replacement freed, by the next [`Self::overwrite_freed`].
     pub(crate) fn commit(&mut self, owner: TaId, changes: &Changes) -> Result<(), StorageError> {
         if self.stopped {
             return Err(StorageError::Stopped);
+        }
+        if self.index.scrub.len() > MAX_FREED {
+            self.overwrite_freed()?;
         }
         let (index, writes) = self.plan(owner, changes)?;
         // From the first write on, an error leaves the chip in a state that is not known here.
@@ -182,7 +189,21 @@ impl SecureStorage {
             self.write(first, &sealed)?;
         }
         self.write_index(index)?;
-        self.overwrite_freed()?;
+        self.stopped = false;
+        if changes.delete.is_empty() { Ok(()) } else { self.overwrite_freed() }
+    }
+
+    /// Whether [`Self::overwrite_freed`] has something to do.
+    pub(crate) fn has_freed(&self) -> bool {
+        !self.stopped && !self.index.scrub.is_empty()
+    }
+
+    /// Overwrites the blocks that earlier changes freed.
+    pub(crate) fn overwrite_freed(&mut self) -> Result<(), StorageError> {
+        self.stopped = true;
+        for Extent { first, count } in std::mem::take(&mut self.index.scrub) {
+            self.write(first, &vec![0; usize::from(count) * BLOCK_BYTES])?;
+        }
         self.stopped = false;
         Ok(())
     }
@@ -196,7 +217,8 @@ impl SecureStorage {
     ) -> Result<(Index, Vec<(u16, Vec<u8>)>), StorageError> {
         let version = self.generation + 1;
         let mut next = self.index.clone();
-        let mut freed = Vec::new();
+        // Blocks that are still to be overwritten stay so, and stay taken.
+        let mut freed = std::mem::take(&mut next.scrub);
         let mut writes = Vec::with_capacity(changes.put.len());
         let names = changes.put.iter().map(|(name, _)| name).chain(&changes.delete);
         for name in names {
@@ -249,13 +271,6 @@ impl SecureStorage {
             self.chip.write(&self.secrets.rpmb_key, first, piece)?;
         }
         (self.index, self.generation, self.current) = (index, generation, target);
-        Ok(())
-    }
-
-    fn overwrite_freed(&mut self) -> Result<(), StorageError> {
-        for Extent { first, count } in std::mem::take(&mut self.index.scrub) {
-            self.write(first, &vec![0; usize::from(count) * BLOCK_BYTES])?;
-        }
         Ok(())
     }
 
