@@ -15,6 +15,7 @@ use snapshot::manifest::{Kind, Manifest, Piece};
 use snapshot::path::TreePath;
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 use wire::sync::{BLOCK_BYTES, Head};
 
 /// Blocks in memory at once.
@@ -27,7 +28,7 @@ pub(crate) struct Opener {
     app: App,
     subject: Subject,
     account_id: String,
-    keys: KeyCenter,
+    keys: Arc<KeyCenter>,
     key_name: String,
     ids: IdKey,
     /// By their wrapped form; a snapshot has one for each upload that it grew from.
@@ -42,13 +43,13 @@ pub(crate) struct KeyPolicy {
     pub(crate) policy: String,
 }
 
-async fn owner_keys(app: &App, caller: &Caller) -> Result<KeyCenter, Fault> {
-    Ok(app.key_center.as_owner(app.accounts.owner_assertion(caller).await?))
+/// The Key Center as this owner: one assertion, good for five minutes of questions.
+pub(crate) async fn owner_keys(app: &App, caller: &Caller) -> Result<Arc<KeyCenter>, Fault> {
+    Ok(Arc::new(app.key_center.as_owner(app.accounts.owner_assertion(caller).await?)))
 }
 
 /// What unwrapping needs of the Key Center.
-pub(crate) async fn key_policy(app: &App, caller: &Caller) -> Result<KeyPolicy, Fault> {
-    let keys = owner_keys(app, caller).await?;
+pub(crate) async fn key_policy(keys: &KeyCenter, caller: &Caller) -> Result<KeyPolicy, Fault> {
     let key = keys.key(&user_key(&caller.account_id)).await.map_err(key_center)?;
     let policy = keys.policy("owner").await.map_err(key_center)?;
     Ok(KeyPolicy { key, policy })
@@ -64,9 +65,12 @@ fn damaged(what: impl std::fmt::Display) -> Fault {
 
 impl Opener {
     /// Unwraps the account's block-name key; `None` where nothing was synced yet.
-    pub(crate) async fn new(app: &App, caller: &Caller) -> Result<Option<Self>, Fault> {
+    pub(crate) async fn new(
+        app: &App,
+        caller: &Caller,
+        keys: Arc<KeyCenter>,
+    ) -> Result<Option<Self>, Fault> {
         let Some(root) = app.sync.root(&caller.subject.0).await? else { return Ok(None) };
-        let keys = owner_keys(app, caller).await?;
         let key_name = user_key(&caller.account_id);
         let id_key = keys.decrypt(&key_name, &root.wrapped_id_key, b"").await;
         let id_key = Secret::<32>::from_slice(&id_key.map_err(key_center)?).map_err(damaged)?;

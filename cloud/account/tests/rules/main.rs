@@ -281,7 +281,8 @@ async fn s2_5_2_a_reset_within_three_days_before_the_loss_is_suspicious_an_earli
 async fn a_retired_password_is_forgotten_after_three_days_without_a_loss() {
     let (world, caller) = World::with_anna().await;
     world.reset("zur4ck-gesetzt").await.unwrap();
-    assert_eq!(world.accounts.with_retired_passwords().await.unwrap(), [caller.subject.clone()]);
+    let retired = world.accounts.with_retired_passwords().await.unwrap();
+    assert_eq!(retired, std::slice::from_ref(&caller.subject));
     world.clock.advance(3 * DAY + Duration::from_millis(1));
     world.accounts.forget_retired(&caller.subject, None).await.unwrap();
     assert!(world.accounts.with_retired_passwords().await.unwrap().is_empty());

@@ -15,10 +15,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use effects::UnixMillis;
 use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use keycenter_client::KeyCenter;
 use serde::Deserialize;
 use snapshot::manifest::{Entry, Kind, Manifest};
 use snapshot::path::TreePath;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use wire::sync::Head;
 
 /// The most lines of a folder on one page.
@@ -138,7 +140,8 @@ async fn page(
 ) -> Result<Response, PageFault> {
     let caller = &visitor.caller;
     let path = at.path()?;
-    let KeyPolicy { key, policy } = restore::key_policy(&app, caller).await?;
+    let keys = restore::owner_keys(&app, caller).await?;
+    let KeyPolicy { key, policy } = restore::key_policy(&keys, caller).await?;
     let key = key.map(|key| KeyLine {
         name: format!("user-{}…", caller.account_id.chars().take(6).collect::<String>()),
         kind: key.kind,
@@ -154,7 +157,7 @@ async fn page(
         lines: Vec::new(),
         more: 0,
     };
-    if let Some((mut opener, head)) = open(&app, &visitor).await? {
+    if let Some((mut opener, head)) = open(&app, &visitor, keys).await? {
         let manifest = opener.manifest(&head).await?;
         page.figures = Some(figures(&app, &visitor, &head).await?);
         (page.lines, page.more) = lines(&manifest, &path)?;
@@ -162,10 +165,14 @@ async fn page(
     show(&page)
 }
 
-async fn open(app: &App, visitor: &Visitor) -> Result<Option<(Opener, Head)>, Fault> {
+async fn open(
+    app: &App,
+    visitor: &Visitor,
+    keys: Arc<KeyCenter>,
+) -> Result<Option<(Opener, Head)>, Fault> {
     let caller = &visitor.caller;
     let Some(head) = app.sync.head(&caller.subject.0).await? else { return Ok(None) };
-    Ok(Opener::new(app, caller).await?.map(|opener| (opener, head)))
+    Ok(Opener::new(app, caller, keys).await?.map(|opener| (opener, head)))
 }
 
 async fn figures(app: &App, visitor: &Visitor, head: &Head) -> Result<Figures, Fault> {
@@ -202,7 +209,8 @@ async fn content(
 ) -> Result<Response, PageFault> {
     let path = at.path()?;
     let missing = || Fault::not_found("file or folder");
-    let (mut opener, head) = open(&app, &visitor).await?.ok_or_else(missing)?;
+    let keys = restore::owner_keys(&app, &visitor.caller).await?;
+    let (mut opener, head) = open(&app, &visitor, keys).await?.ok_or_else(missing)?;
     let manifest = opener.manifest(&head).await?;
     let (size, pieces) = restore::file(&manifest, &path).ok_or_else(missing)?;
     let (_, name) = path.split().ok_or_else(missing)?;

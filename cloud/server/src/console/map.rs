@@ -130,7 +130,7 @@ impl Canvas {
     fn open(&mut self) {
         self.put(format_args!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-             width=\"{WIDTH}\" height=\"{HEIGHT}\" font-family=\"sans-serif\" font-size=\"11\">\
+             width=\"{WIDTH}\" height=\"{HEIGHT}\" font-family=\"sans-serif\" font-size=\"13\">\
              <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#cfe0e8\"/>"
         ));
     }
@@ -245,7 +245,8 @@ fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 /// The part of a polygon inside the drawing and a margin (Sutherland and Hodgman).
 fn clipped(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     const MARGIN: f64 = 4.0;
-    let edges: [(fn((f64, f64)) -> f64, f64, f64); 4] = [
+    type Axis = fn((f64, f64)) -> f64;
+    let edges: [(Axis, f64, f64); 4] = [
         (|p| p.0, 1.0, -MARGIN),
         (|p| p.0, -1.0, WIDTH + MARGIN),
         (|p| p.1, 1.0, -MARGIN),
@@ -317,6 +318,17 @@ mod tests {
                 assert!(svg.starts_with("<svg") && svg.ends_with("</svg>"));
                 assert!(svg.contains("#b42318") && !svg.contains("NaN"));
                 assert!(svg.len() < 400_000, "{lat} {lon} {level}: {} bytes", svg.len());
+            }
+        }
+    }
+
+    #[test]
+    fn no_coast_jumps_across_the_map_at_the_date_line() {
+        for ring in land() {
+            let around = ring.points.iter().chain(ring.points.first()).collect::<Vec<_>>();
+            for pair in around.windows(2) {
+                let polar = pair[0].1 == -9000 && pair[1].1 == -9000;
+                assert!(polar || (pair[0].0 - pair[1].0).abs() < 18_000, "{pair:?}");
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::page::{Frame, Moment, PageFault, show};
 use super::session::{Posted, Visitor};
 use crate::app::App;
+use crate::fault::Fault;
 use askama::Template;
 use axum::Router;
 use axum::extract::State;
@@ -11,10 +12,15 @@ use axum::routing::{get, post};
 use cloud_account::SessionKind;
 use cloud_account::audit::{Entry, Verdict};
 use serde::Deserialize;
+use std::time::Duration;
 use wire::account::Profile;
 
 /// Lines of each list.
 const LINES: u32 = 12;
+/// Entries of the audit log that those lines are made from.
+const ENTRIES: u32 = 200;
+/// How old the check of the audit log's chain may be.
+const CHECK_AGE: Duration = Duration::from_secs(60);
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/security", get(page)).route("/security/sessions/end", post(end_sessions))
@@ -34,10 +40,12 @@ struct SignInLine {
     succeeded: bool,
 }
 
+/// The same thing done several times in a row is one line, with the newest time.
 struct AuditLine {
     at: Moment,
     what: String,
     actor: String,
+    times: u32,
 }
 
 #[derive(Template)]
@@ -57,7 +65,11 @@ async fn page(State(app): State<App>, visitor: Visitor) -> Result<Response, Page
     let profile = app.accounts.profile(&caller.subject).await?;
     let sessions = app.accounts.sessions(caller).await?;
     let sign_ins = app.accounts.sign_ins(&caller.subject, LINES).await?;
-    let audit = app.accounts.audit_of(&caller.subject, LINES).await?;
+    let audit = app.accounts.audit_of(&caller.subject, ENTRIES).await?;
+    let checked = app.audit_verdict().map(|(at, _)| at);
+    if checked.is_none_or(|at| now.since(at) >= CHECK_AGE) {
+        app.check_audit().await.map_err(|error| Fault::internal(&error))?;
+    }
     show(&SecurityPage {
         frame: Frame::new(&visitor, "security", "Security"),
         since: Moment::new(effects::UnixMillis(profile.created_at_ms), now),
@@ -80,7 +92,7 @@ async fn page(State(app): State<App>, visitor: Visitor) -> Result<Response, Page
                 succeeded: line.succeeded,
             })
             .collect(),
-        audit: audit.iter().map(|entry| audit_line(entry, now)).collect(),
+        audit: audit_lines(&audit, now),
         chain: chain(&app, now),
     })
 }
@@ -93,13 +105,25 @@ const fn kind(kind: SessionKind) -> &'static str {
     }
 }
 
-fn audit_line(entry: &Entry, now: effects::UnixMillis) -> AuditLine {
-    let words = entry.action.replace('_', " ");
+fn audit_lines(entries: &[Entry], now: effects::UnixMillis) -> Vec<AuditLine> {
+    let runs = entries.chunk_by(|a, b| (&a.action, &a.actor) == (&b.action, &b.actor));
+    let line = |run: &[Entry]| AuditLine {
+        at: Moment::new(run[0].at, now),
+        what: words(&run[0].action),
+        actor: run[0].actor.clone(),
+        times: run.len() as u32,
+    };
+    runs.map(line).take(LINES as usize).collect()
+}
+
+/// `device_bound` as `Device bound`.
+fn words(action: &str) -> String {
+    if action == "owner_assertion" {
+        return "Vouched for at the Key Center".into();
+    }
+    let words = action.replace('_', " ");
     let mut letters = words.chars();
-    let what = letters
-        .next()
-        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect());
-    AuditLine { at: Moment::new(entry.at, now), what, actor: entry.actor.clone() }
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn chain(app: &App, now: effects::UnixMillis) -> String {
