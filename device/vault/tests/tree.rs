@@ -329,7 +329,7 @@ fn what_a_killed_process_left_half_written_is_gone_after_the_next_open() {
     drop(area);
     let tree = folder.path().join("ce/tree");
     let below = fs::read_dir(&tree).expect("readable").map(|entry| entry.expect("readable").path());
-    let below = below.filter(|path| path.is_dir()).next().expect("one");
+    let below = { below }.find(|path| path.is_dir()).expect("one");
     fs::write(tree.join(".t-0"), b"half").expect("made");
     fs::create_dir(below.join(".t-1")).expect("made");
     fs::write(below.join(".t-1/.dir"), b"half").expect("made");
