@@ -12,7 +12,8 @@
 //! beginning with `#` are remarks.
 
 /// What a service may do: run the accounts' keys, without using them.
-pub const CLOUD: &str = r#"# The cloud's services: their own keys, and the life of the owners' keys, never their use.
+pub const CLOUD: &str = r#"# The cloud's services: the use of their own keys; the owners' keys
+# they make and destroy and never use.
 path "transit/keys"                { capabilities = ["list"] }
 path "transit/keys/pii"            { capabilities = ["create", "read"] }
 path "transit/keys/pii-index"      { capabilities = ["create", "read"] }

@@ -36,12 +36,14 @@ pub enum Error {
     },
     /// Its file holds no RSA-4096 key.
     #[error(
-        "the root key {0} is damaged; restore it from its backup: without it no key of this Key Center can be opened"
+        "the root key {0} is damaged; restore it from its backup: without it no key of this \
+         Key Center can be opened"
     )]
     Damaged(PathBuf),
     /// The database was sealed under a root key that is gone.
     #[error(
-        "the root key {0} is missing, but there are keys sealed under it; restore it from its backup"
+        "the root key {0} is missing, but there are keys sealed under it; restore it from its \
+         backup"
     )]
     Missing(PathBuf),
     /// It refused; the wrapped key is another's or was altered.

@@ -48,7 +48,8 @@ pub enum Error {
     RootKey(#[from] root_key::Error),
     /// The database was written by another version.
     #[error(
-        "the database {path} has version {found}, this program works with {SCHEMA}; use the program that made it"
+        "the database {path} has version {found}, this program works with {SCHEMA}; use the \
+         program that made it"
     )]
     Schema {
         /// The file.

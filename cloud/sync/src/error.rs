@@ -37,6 +37,9 @@ pub enum Error {
     /// The sender stopped in the middle.
     #[error("the pack did not arrive whole: {0}")]
     CutShort(String),
+    /// The process ends before the work began.
+    #[error("the service is stopping; try again in a moment")]
+    Stopping,
     /// There is no room.
     #[error("the cloud's disk is full; nothing was stored, try again later")]
     Full,

@@ -53,9 +53,12 @@ pub struct Sync {
     removal: RwLock<()>,
 }
 
-/// What a thread of its own found, or the panic that it ended in.
+/// What a thread of its own found; its panic goes on here.
 fn joined<T>(outcome: Result<Result<T, Error>, tokio::task::JoinError>) -> Result<T, Error> {
-    outcome.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    outcome.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Err(Error::Stopping),
+    })
 }
 
 impl Sync {

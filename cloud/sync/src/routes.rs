@@ -193,6 +193,7 @@ fn failed(error: Error) -> Response {
         Error::NoSuchPack(_) => (StatusCode::UNPROCESSABLE_ENTITY, "pack_missing"),
         Error::ManifestBlock(_) => (StatusCode::UNPROCESSABLE_ENTITY, "block_missing"),
         Error::NoSuchBlock(_) => (StatusCode::NOT_FOUND, "block_missing"),
+        Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         Error::Full => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
         Error::Database(_) | Error::File { .. } | Error::Stored(_) | Error::Account => {
             tracing::error!(%error, "sync failed");

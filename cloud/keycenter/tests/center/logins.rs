@@ -209,7 +209,11 @@ async fn refuses_assertion_keys_and_algorithms_that_it_does_not_understand() {
         json!({"bound_issuer": "i", "jwt_validation_pubkeys": ["rubbish"]}),
         json!({"bound_issuer": "i", "jwt_validation_pubkeys": [pem(&p384)]}),
         json!({"bound_issuer": "", "jwt_validation_pubkeys": [good]}),
-        json!({"bound_issuer": "i", "jwt_validation_pubkeys": [good], "jwt_supported_algs": ["HS256"]}),
+        json!({
+            "bound_issuer": "i",
+            "jwt_validation_pubkeys": [good],
+            "jwt_supported_algs": ["HS256"],
+        }),
         json!({"bound_issuer": "i"}),
     ] {
         let (status, answer) = bench.post(&token, "auth/jwt/config", config.clone()).await;
