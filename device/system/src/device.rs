@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::modem::Modem;
 use crate::record::Inbox;
 use crate::tee::Tee;
-use crate::userdata::Userdata;
+use crate::userdata::{Partition, Userdata};
 use device_link::find::{Alarm, Reports};
 use device_link::session::{Cloud, DeviceSession};
 use effects::{Clock, Entropy};
@@ -50,6 +50,7 @@ pub struct Device {
     folders: Folders,
     boot_no: u64,
     boot_state: &'static str,
+    partition: Arc<Partition>,
     userdata: Mutex<Userdata>,
     inbox: Mutex<Inbox>,
     live: Mutex<Live>,

@@ -237,6 +237,7 @@ impl Tee for FakeTee {
             Command::Status => Ok(Reply::Status(state.status())),
             Command::Enrol => state.enrol(),
             Command::Unlock => state.unlock(),
+            Command::DeviceKey if state.due => Err(TeeError::Denied("activation is due".into())),
             Command::DeviceKey => Ok(Reply::Key(vec![state.keys.1; 32].into())),
             Command::CheckUserdata { digest } => {
                 let virgin = crypto::digest::sha256(&vec![0; USERDATA_BYTES]);

@@ -82,8 +82,7 @@ struct Content {
 
 /// Notifications, and which events were already handled.
 pub struct Inbox {
-    path: PathBuf,
-    key: Key,
+    place: Option<(PathBuf, Key)>,
     content: Content,
 }
 
@@ -99,7 +98,14 @@ impl Inbox {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { path: path.to_owned(), key, content: content.unwrap_or_default() })
+        let place = Some((path.to_owned(), key));
+        Ok(Self { place, content: content.unwrap_or_default() })
+    }
+
+    /// Empty, and not to be changed: there is no key.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self { place: None, content: Content::default() }
     }
 
     /// The notifications, newest first.
@@ -157,10 +163,11 @@ impl Inbox {
 
     /// What is not durable did not happen: the change is visible only once it is on the disk.
     fn change(&mut self, change: impl FnOnce(&mut Content)) -> io::Result<()> {
+        let closed = || io::Error::other("the device waits for its owner's account");
+        let (path, key) = self.place.as_ref().ok_or_else(closed)?;
         let mut content = self.content.clone();
         change(&mut content);
-        let sealed = self.key.seal(INBOX_AAD, &encode(&content));
-        durable::replace(&self.path, &sealed, 0o600)?;
+        durable::replace(path, &key.seal(INBOX_AAD, &encode(&content)), 0o600)?;
         self.content = content;
         Ok(())
     }

@@ -81,6 +81,9 @@ pub enum ChangeError {
     /// The flash or the journal failed.
     #[error("the userdata partition: {0}")]
     Io(#[from] io::Error),
+    /// The device waits for its owner's account.
+    #[error("nothing can be kept before the owner's account is given")]
+    Closed,
     /// More than the partition holds.
     #[error(transparent)]
     Content(#[from] UserdataError),
@@ -88,22 +91,40 @@ pub enum ChangeError {
 
 /// The record, and the way to change it.
 pub struct Userdata {
-    tee: Arc<dyn Tee>,
-    partition: Partition,
-    journal: PathBuf,
-    key: Secret<32>,
+    place: Option<Place>,
     content: Content,
     record: Record,
 }
 
+/// Where the record lies, and what opens it.
+struct Place {
+    tee: Arc<dyn Tee>,
+    partition: Arc<Partition>,
+    journal: PathBuf,
+    key: Secret<32>,
+}
+
 impl Userdata {
+    /// Empty, and not to be changed: while a device waits for its owner's account, the TEE
+    /// gives no key.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self { place: None, content: Content::default(), record: Record::default() }
+    }
+
+    /// Whether there is a record at all.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.place.is_none()
+    }
+
     /// Checks the partition with the TEE and opens the record under `key`, or makes one: on a
     /// new device, and after an erasure (the content is the right one, its key is gone). A
     /// journal says that a change was cut off: it is brought to its end, so that from here on
     /// one content passes, not two.
     pub fn open(
         tee: Arc<dyn Tee>,
-        partition: Partition,
+        partition: Arc<Partition>,
         journal: PathBuf,
         key: Secret<32>,
         fresh: impl FnOnce() -> Record,
@@ -119,7 +140,8 @@ impl Userdata {
         let record = known.map(record::decode).transpose().map_err(OpenError::Tampered)?;
         let is_new = record.is_none() || unfinished;
         let (content, record) = (content.unwrap_or_default(), record.unwrap_or_else(fresh));
-        let mut userdata = Self { tee, partition, journal, key, content, record };
+        let place = Some(Place { tee, partition, journal, key });
+        let mut userdata = Self { place, content, record };
         if is_new {
             userdata.put(userdata.content.clone(), userdata.record.clone())?;
         }
@@ -153,19 +175,29 @@ impl Userdata {
     }
 
     fn put(&mut self, mut content: Content, record: Record) -> Result<(), ChangeError> {
+        let place = self.place.as_ref().ok_or(ChangeError::Closed)?;
         content.set_setting(RECORD, Some(record::encode(&record)));
-        let image = content.encode(&self.key)?;
+        let image = content.encode(&place.key)?;
         let used = image.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        durable::replace(&self.journal, &image[..used], 0o600)?;
+        durable::replace(&place.journal, &image[..used], 0o600)?;
         let digest = crypto::digest::sha256(&image);
-        self.tee.do_gatekeeper(Command::BeginUserdata { digest })?;
-        self.partition.write(&image)?;
-        self.tee.do_gatekeeper(Command::CommitUserdata)?;
-        (self.content, self.record) = (content, record);
+        place.tee.do_gatekeeper(Command::BeginUserdata { digest })?;
+        place.partition.write(&image)?;
+        place.tee.do_gatekeeper(Command::CommitUserdata)?;
         // A journal that stays is what the partition holds: harmless.
-        let _ = std::fs::remove_file(&self.journal);
+        let _ = std::fs::remove_file(&place.journal);
+        (self.content, self.record) = (content, record);
         Ok(())
     }
+}
+
+/// Whether the partition holds what was last committed or begun; what was torn is mended.
+pub fn check(
+    tee: &dyn Tee,
+    partition: &Partition,
+    journal: &std::path::Path,
+) -> Result<(), OpenError> {
+    checked(tee, partition, journal).map(drop)
 }
 
 /// The partition's content, if it is what was last committed or begun.
@@ -227,6 +259,10 @@ mod tests {
             File::options().read(true).write(true).open(path).unwrap()
         }
 
+        fn tee(&self) -> Arc<dyn Tee> {
+            self.tee.clone()
+        }
+
         fn journal(&self) -> PathBuf {
             self.folder.path().join("journal")
         }
@@ -234,7 +270,7 @@ mod tests {
         fn open(&self) -> Result<Userdata, OpenError> {
             let tee: Arc<dyn Tee> = self.tee.clone();
             let key = Secret::new(tee.device_key().unwrap());
-            let partition = Partition::new(self.flash(), 4096, USERDATA_BYTES);
+            let partition = Arc::new(Partition::new(self.flash(), 4096, USERDATA_BYTES));
             let fresh = || Record { android_id: vec![1; 16].into(), ..Record::default() };
             Userdata::open(tee, partition, self.journal(), key, fresh)
         }
@@ -275,10 +311,10 @@ mod tests {
         record.find_enabled = true;
         let mut content = userdata.content.clone();
         content.set_setting(RECORD, Some(record::encode(&record)));
-        let image = content.encode(&userdata.key).unwrap();
+        let image = content.encode(&Secret::new(bench.tee().device_key().unwrap())).unwrap();
         durable::replace(&bench.journal(), &image[..40], 0o600).unwrap();
         let digest = crypto::digest::sha256(&image);
-        userdata.tee.do_gatekeeper(Command::BeginUserdata { digest }).unwrap();
+        bench.tee().do_gatekeeper(Command::BeginUserdata { digest }).unwrap();
         bench.flash().write_all_at(&image[..30], 4096).unwrap();
         drop(userdata);
         // A journal that was cut short mends nothing.

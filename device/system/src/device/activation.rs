@@ -54,6 +54,7 @@ impl Device {
     async fn redeem(self: &Arc<Self>, ticket: String) -> Result<(), Error> {
         blocking(self, move |device| {
             device.tee.do_gatekeeper(Command::Redeem { ticket })?;
+            device.open_stores()?;
             device.refresh().map(drop)
         })
         .await

@@ -96,7 +96,7 @@ impl Device {
         if lock.lost.is_some() {
             return Err(Error::LostMode);
         }
-        Ok(())
+        self.open_stores()
     }
 
     /// Runs `ask` while everyone can see that the trusted screen asks; what it came to is

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::modem::Modem;
 use crate::record::{Inbox, Record};
 use crate::tee::Tee;
-use crate::userdata::{OpenError, Partition, Userdata};
+use crate::userdata::{self, OpenError, Partition, Userdata};
 use crypto::kdf::hkdf_sha256;
 use crypto::secret::Secret;
 use device_link::find::{Alarm, Reports};
@@ -26,6 +26,17 @@ use tokio::sync::watch;
 pub struct Folders {
     /// The user's data: `/data`.
     pub data: PathBuf,
+}
+
+impl Folders {
+    /// The system's own files.
+    fn system(&self) -> PathBuf {
+        self.data.join("system")
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.system().join("userdata.journal")
+    }
 }
 
 /// What a device is put together from.
@@ -73,19 +84,14 @@ impl Device {
         let lock = tee.status()?;
         let serial = serial_number(&tee.device_chain().unwrap_or_default());
         let boot_state = boot_state(&*tee);
-        let system = folders.data.join("system");
-        make_folder(&system)?;
-        let device_key = tee.device_key()?;
-        let inbox_key = hkdf_sha256::<32>(&device_key, b"", &[b"holdfast-inbox"]);
-        let fresh = || Record {
-            android_id: random_array::<16>(&*entropy).to_vec().into(),
-            ..Record::default()
+        let partition = Arc::new(partition);
+        // Checked at every start, also when nothing opens it.
+        userdata::check(&*tee, &partition, &folders.journal())?;
+        // While activation is due the TEE gives no key, so there is nothing to open.
+        let stores = match lock.activation_due {
+            true => Stores { userdata: Userdata::closed(), inbox: Inbox::closed() },
+            false => Stores::open(&tee, &*entropy, &partition, &folders)?,
         };
-        let journal = system.join("userdata.journal");
-        let userdata =
-            Userdata::open(tee.clone(), partition, journal, Secret::new(device_key), fresh)?;
-        let inbox = Inbox::open(&system.join("inbox"), inbox_key.expose())
-            .map_err(Error::io("the inbox"))?;
         let live = Live {
             serial,
             locked: lock.enrolled,
@@ -110,8 +116,9 @@ impl Device {
             folders,
             boot_no,
             boot_state,
-            userdata: Mutex::new(userdata),
-            inbox: Mutex::new(inbox),
+            partition,
+            userdata: Mutex::new(stores.userdata),
+            inbox: Mutex::new(stores.inbox),
             live: Mutex::new(live),
             epoch: watch::Sender::new(0),
             session: watch::Sender::new(None),
@@ -124,9 +131,49 @@ impl Device {
         Ok(Arc::new(device))
     }
 
+    /// Opens what was closed while activation was due.
+    pub(super) fn open_stores(&self) -> Result<(), Error> {
+        if !self.userdata().is_closed() {
+            return Ok(());
+        }
+        let stores = Stores::open(&self.tee, &*self.entropy, &self.partition, &self.folders);
+        let stores = stores.map_err(|error| Error::Internal(error.to_string()))?;
+        *self.userdata() = stores.userdata;
+        *self.inbox() = stores.inbox;
+        Ok(())
+    }
+
     /// The device answers: stored rollback indexes may rise to what was booted.
     pub fn boot_succeeded(&self) -> Result<(), Error> {
         Ok(self.tee.do_gatekeeper(Command::BootSuccessful)?)
+    }
+}
+
+/// What opens with the key of the device-encrypted area.
+struct Stores {
+    userdata: Userdata,
+    inbox: Inbox,
+}
+
+impl Stores {
+    fn open(
+        tee: &Arc<dyn Tee>,
+        entropy: &dyn Entropy,
+        partition: &Arc<Partition>,
+        folders: &Folders,
+    ) -> Result<Self, BootError> {
+        make_folder(&folders.system())?;
+        let device_key = Secret::new(tee.device_key()?);
+        let inbox_key = hkdf_sha256::<32>(device_key.expose(), b"", &[b"holdfast-inbox"]);
+        let fresh = || Record {
+            android_id: random_array::<16>(entropy).to_vec().into(),
+            ..Record::default()
+        };
+        let journal = folders.journal();
+        let userdata = Userdata::open(tee.clone(), partition.clone(), journal, device_key, fresh)?;
+        let inbox = Inbox::open(&folders.system().join("inbox"), inbox_key.expose())
+            .map_err(Error::io("the inbox"))?;
+        Ok(Self { userdata, inbox })
     }
 }
 

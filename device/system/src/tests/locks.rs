@@ -131,6 +131,13 @@ async fn s2_5_2_after_an_erasure_only_the_owners_account_activates() {
     assert_eq!(bench.status().await["activation"], "none");
     let again = api.post("/v1/activation").json(&body).send().await;
     assert_eq!(refusal(again), (409, "activation_not_due".into()));
+    bench.tee.types(&["1234", "1234", "1234"]);
+    api.post("/v1/lock/enrol").send().await.unwrap();
+    api.post("/v1/lock/unlock").send().await.unwrap();
+    let bind = json!({"token": "user-a1"});
+    api.post("/v1/account/bind").json(&bind).send().await.unwrap();
+    bench.reboot().await;
+    assert_eq!(bench.status().await["account"], "o***@example.org");
 }
 
 #[tokio::test]
