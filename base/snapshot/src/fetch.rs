@@ -68,6 +68,11 @@ impl<R: Read> FetchReader<R> {
 
     /// The next block; `None` where the stream ends between two.
     pub fn next_block(&mut self) -> Result<Option<Fetched>, ReadError> {
+        self.next_block_in(Vec::new())
+    }
+
+    /// The same, with the sealed block in `buffer`, whose old content is dropped.
+    pub fn next_block_in(&mut self, buffer: Vec<u8>) -> Result<Option<Fetched>, ReadError> {
         let mut id = [0; ID_BYTES];
         if !self.fill_or_end(&mut id)? {
             return Ok(None);
@@ -81,15 +86,15 @@ impl<R: Read> FetchReader<R> {
         self.fill(&mut wrapped_key)?;
         check_wrapped_key(&wrapped_key, at)?;
         let wrapped_key = String::from_utf8_lossy(&wrapped_key).into_owned();
-        Ok(Some(Fetched { id: BlockId(id), wrapped_key, sealed: self.sealed()? }))
+        Ok(Some(Fetched { id: BlockId(id), wrapped_key, sealed: self.sealed(buffer)? }))
     }
 
-    fn sealed(&mut self) -> Result<Vec<u8>, ReadError> {
+    fn sealed(&mut self, mut sealed: Vec<u8>) -> Result<Vec<u8>, ReadError> {
         let (mut length, at) = ([0; 4], self.position);
         self.fill(&mut length)?;
         let length = u32::from_be_bytes(length);
         check_block_length(length, at)?;
-        let mut sealed = vec![0; length as usize];
+        sealed.resize(length as usize, 0);
         self.fill(&mut sealed)?;
         Ok(sealed)
     }

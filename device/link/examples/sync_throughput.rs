@@ -60,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn fill(area: &Area, bytes: usize, files: usize) -> Result<(), Box<dyn Error>> {
     let mut noise = vec![0; 1 << 20];
     let mut batch = area.batch();
-    let small = if files == 0 { 0 } else { bytes / 4 / files };
+    let small = (bytes / 4).checked_div(files).unwrap_or(0);
     let large = (bytes - small * files).div_ceil(128 << 20);
     let sizes = std::iter::repeat_n(small, files).chain(std::iter::repeat_n(128 << 20, large));
     for (number, size) in sizes.enumerate() {

@@ -62,7 +62,7 @@ fn make_folder(folder: &Path, bytes: usize, files: usize) -> io::Result<()> {
     fs::create_dir(folder)?;
     let mut noise = vec![0; 1 << 20];
     crypto::random(&mut noise);
-    let small = if files == 0 { 0 } else { bytes / 4 / files };
+    let small = (bytes / 4).checked_div(files).unwrap_or(0);
     for number in 0..files {
         let within = folder.join(format!("d{}", number / 100));
         fs::create_dir_all(&within)?;

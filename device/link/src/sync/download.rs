@@ -1,6 +1,7 @@
 //! Blocks come from the cloud: opened, and checked against their names.
 
 use super::{CloudStore, DataKeys, SyncError};
+use crypto::aead::NONCE_BYTES;
 use snapshot::block::{BlockId, DataKey, IdKey};
 use snapshot::fetch::{FetchReader, Fetched};
 use snapshot::manifest::Manifest;
@@ -38,29 +39,42 @@ impl<'k> Keyring<'k> {
         Ok(key)
     }
 
-    /// Opens a block that was to be `id`: the plaintext is in its buffer, from the first number
-    /// on, so many bytes.
+    /// Opens a block that was to be `id`.
     pub(super) fn open(
         &self,
         ids: &IdKey,
         id: &BlockId,
         fetched: Fetched,
-    ) -> Result<Vec<u8>, SyncError> {
+    ) -> Result<Opened, SyncError> {
         if fetched.id != *id {
             return Err(SyncError::Answer("blocks in another order than asked for"));
         }
         let key = self.key(&fetched.wrapped_key)?;
-        let mut sealed = fetched.sealed;
-        let length = key.open(ids, id, &mut sealed)?.len();
-        sealed.drain(..crypto::aead::NONCE_BYTES);
-        sealed.truncate(length);
-        Ok(sealed)
+        let mut buffer = fetched.sealed;
+        let length = key.open(ids, id, &mut buffer)?.len();
+        Ok(Opened { buffer, length })
     }
 }
 
-/// Reads the next block of a stream; an end is an error.
-pub(super) fn next<R: Read>(stream: &mut FetchReader<R>) -> Result<Fetched, SyncError> {
-    stream.next_block()?.ok_or(SyncError::Answer("fewer blocks than asked for"))
+/// An opened block, in the buffer that it came in.
+#[derive(Clone)]
+pub(super) struct Opened {
+    pub(super) buffer: Vec<u8>,
+    length: usize,
+}
+
+impl Opened {
+    pub(super) fn plain(&self) -> &[u8] {
+        &self.buffer[NONCE_BYTES..][..self.length]
+    }
+}
+
+/// Reads the next block of a stream into `buffer`; an end is an error.
+pub(super) fn next<R: Read>(
+    stream: &mut FetchReader<R>,
+    buffer: Vec<u8>,
+) -> Result<Fetched, SyncError> {
+    stream.next_block_in(buffer)?.ok_or(SyncError::Answer("fewer blocks than asked for"))
 }
 
 /// The manifest of the snapshot `head`.
@@ -76,7 +90,8 @@ pub(super) fn fetch_manifest(
     for names in names.chunks(wire::sync::IDS_AT_ONCE) {
         let mut stream = FetchReader::new(store.blocks(names)?)?;
         for name in names {
-            encoded.extend(keyring.open(ids, name, next(&mut stream)?)?);
+            let fetched = next(&mut stream, Vec::new())?;
+            encoded.extend_from_slice(keyring.open(ids, name, fetched)?.plain());
         }
     }
     Ok(Manifest::decode(&encoded)?)

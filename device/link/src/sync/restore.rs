@@ -1,6 +1,6 @@
 //! A snapshot comes back into an area.
 
-use super::download::{Keyring, fetch_manifest, next};
+use super::download::{Keyring, Opened, fetch_manifest, next};
 use super::state::State;
 use super::{CloudStore, DataKeys, Listener, Outcome, Progress, SyncError, id_key};
 use snapshot::block::{BlockId, IdKey, block_len};
@@ -8,7 +8,7 @@ use snapshot::fetch::FetchReader;
 use snapshot::manifest::{Entry, Kind, Manifest, Piece};
 use snapshot::path::TreePath;
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use vault::{Area, Attributes, Batch, VaultError};
 use wire::sync::BLOCK_BYTES;
 
@@ -39,11 +39,12 @@ pub fn restore(
     let keep = kept_files(area, &ids, &manifest)?;
     let progress = std::thread::scope(|scope| {
         let (blocks, opened) = sync_channel(WAITING);
-        let fetcher = Fetcher { store, keyring: &keyring, ids: &ids, blocks };
+        let (used, free) = channel();
+        let fetcher = Fetcher { store, keyring: &keyring, ids: &ids, blocks, free };
         let (manifest, keep) = (&manifest, &keep);
         let fetching = scope.spawn(move || fetcher.run(manifest, keep));
-        let written =
-            Restore { area, opened, listener, progress: Progress::default() }.run(manifest, keep);
+        let written = Restore { area, opened, used, listener, progress: Progress::default() }
+            .run(manifest, keep);
         // A failure to fetch is why there was nothing to write.
         fetching.join().expect("a thread of sync does not panic")?;
         written
@@ -107,7 +108,9 @@ struct Fetcher<'r> {
     store: &'r dyn CloudStore,
     keyring: &'r Keyring<'r>,
     ids: &'r IdKey,
-    blocks: SyncSender<Vec<u8>>,
+    blocks: SyncSender<Opened>,
+    /// Buffers that were written come back here.
+    free: Receiver<Vec<u8>>,
 }
 
 /// Blocks that are asked for at once.
@@ -155,13 +158,16 @@ impl Fetcher<'_> {
         let unique: Vec<BlockId> =
             request.order.iter().copied().filter(|id| asked.insert(*id)).collect();
         let mut stream = FetchReader::new(self.store.blocks(&unique)?)?;
-        let mut repeated: HashMap<BlockId, Vec<u8>> = HashMap::new();
+        let mut repeated: HashMap<BlockId, Opened> = HashMap::new();
         for id in &request.order {
             let uses = request.uses.entry(*id).or_default();
             *uses = uses.saturating_sub(1);
             let plain = match repeated.remove(id) {
                 Some(plain) => plain,
-                None => self.keyring.open(self.ids, id, next(&mut stream)?)?,
+                None => {
+                    let buffer = self.free.try_recv().unwrap_or_default();
+                    self.keyring.open(self.ids, id, next(&mut stream, buffer)?)?
+                }
             };
             if *uses > 0 {
                 repeated.insert(*id, plain.clone());
@@ -200,7 +206,8 @@ impl Request {
 /// Writes what comes.
 struct Restore<'r> {
     area: &'r Area,
-    opened: Receiver<Vec<u8>>,
+    opened: Receiver<Opened>,
+    used: Sender<Vec<u8>>,
     listener: Listener<'r>,
     progress: Progress,
 }
@@ -253,16 +260,19 @@ impl Restore<'_> {
                 }
                 Piece::Block { .. } => {
                     let stopped = |_| SyncError::Answer("the stream of blocks ended");
-                    let block = self.opened.recv().map_err(stopped)?;
+                    let opened = self.opened.recv().map_err(stopped)?;
+                    let block = opened.plain();
                     if block.len() as u64 != (size - at).min(BLOCK_BYTES as u64) {
                         return Err(SyncError::Answer("a block of another length than its place"));
                     }
-                    batch.data(&block);
+                    batch.data(block);
                     at += block.len() as u64;
                     self.progress.bytes += block.len() as u64;
                     self.progress.blocks += 1;
                     self.progress.moved_blocks += 1;
                     self.progress.moved_bytes += block.len() as u64;
+                    // The fetcher may be done already.
+                    let _ = self.used.send(opened.buffer);
                     (self.listener)(self.progress);
                 }
             }
