@@ -34,3 +34,23 @@ fn temporary_beside(path: &Path) -> PathBuf {
     name.push(".new");
     name.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn replaces_content_and_permissions_whatever_a_crash_left() {
+        let folder = std::env::temp_dir().join(format!("durable-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("secret");
+        fs::write(&path, "old").unwrap();
+        fs::write(temporary_beside(&path), "half of something").unwrap();
+        replace(&path, b"new", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!temporary_beside(&path).exists());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

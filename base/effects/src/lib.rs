@@ -1,7 +1,8 @@
 //! Time and randomness as parameters.
 //!
 //! Whatever has a duration in it takes a [`Clock`], so that its test moves the clock instead of
-//! sleeping; whatever draws random bytes that a test must foresee takes an [`Entropy`].
+//! sleeping; whatever draws random bytes that a test must foresee takes an [`Entropy`]. Files that
+//! must survive a power cut are written with [`durable`].
 
 pub mod durable;
 

@@ -1,18 +1,18 @@
-//! How fast one client stores packs: through TLS and HTTP into a folder, each durable before it
-//! is acknowledged.
+//! How fast one client stores packs and fetches their blocks: through TLS and HTTP, into a folder
+//! where each pack is durable before it is acknowledged.
 //!
-//! `cargo run -p cloud-sync --example upload_speed -- [MiB] [MiB a pack]`
+//! `cargo run -p cloud-sync --example transfer_speed -- [MiB] [MiB a pack]`
 
 use axum::response::Response;
 use cloud_sync::{Authenticator, Caller, Foundation, Sync, routes};
 use effects::SystemClock;
 use futures_util::future::BoxFuture;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http_link::serve::{Limits, serve_tls};
 use http_link::tls::Identity;
 use http_link::{Client, Connector};
-use snapshot::block::{DataKey, IdKey, PackId};
-use snapshot::pack::PackWriter;
+use snapshot::block::{BlockId, DataKey, IdKey, join_ids};
+use snapshot::pack::{Pack, PackWriter};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,16 +34,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir_in(".")?;
     let client = start(folder.path()).await?;
     let packs: Vec<_> = (0..total.div_ceil(each) as u64).collect();
-    let mut spent = Duration::ZERO;
+    let (mut up, mut ids) = (Duration::ZERO, Vec::new());
     for number in &packs {
-        let (id, bytes) = pack(*number, each);
+        let pack = pack(*number, each);
+        ids.extend_from_slice(&pack.blocks);
         let start = Instant::now();
-        put(&client, &id, bytes).await?;
-        spent += start.elapsed();
+        put(&client, pack).await?;
+        up += start.elapsed();
     }
+    let start = Instant::now();
+    fetch(&client, &ids).await?;
+    let back = start.elapsed();
     let mib = packs.len() * each;
-    let speed = (mib << 20) as f64 / 1e6 / spent.as_secs_f64();
-    println!("{mib} MiB in packs of {each} MiB, one after another: {speed:.0} MB/s");
+    let speed = |time: Duration| (mib << 20) as f64 / 1e6 / time.as_secs_f64();
+    println!("{mib} MiB in packs of {each} MiB, one after another:");
+    println!("stored {:.0} MB/s, fetched {:.0} MB/s", speed(up), speed(back));
     Ok(())
 }
 
@@ -66,7 +71,7 @@ async fn start(folder: &std::path::Path) -> Result<Client, Box<dyn std::error::E
 }
 
 /// A pack of different blocks of 1 MiB less their heads.
-fn pack(number: u64, mib: usize) -> (PackId, bytes::Bytes) {
+fn pack(number: u64, mib: usize) -> Pack {
     let (ids, key) = (IdKey::new(&[1; 32]), DataKey::new(&[2; 32], "bench"));
     let mut writer = PackWriter::new("vault:v1:d3JhcHBlZA==").expect("a good wrapped key");
     let mut block = vec![7; (1 << 20) - 64];
@@ -74,16 +79,23 @@ fn pack(number: u64, mib: usize) -> (PackId, bytes::Bytes) {
         block[..16].copy_from_slice(&[number.to_be_bytes(), part.to_be_bytes()].concat());
         writer.push(&key, &ids.name(&block), &block);
     }
-    let pack = writer.finish();
-    (pack.id, pack.bytes.into())
+    writer.finish()
 }
 
-async fn put(client: &Client, id: &PackId, bytes: bytes::Bytes) -> Result<(), http_link::Error> {
+async fn put(client: &Client, pack: Pack) -> Result<(), http_link::Error> {
+    let bytes = bytes::Bytes::from(pack.bytes);
     let length = bytes.len() as u64;
     let pieces: Vec<_> = (0..bytes.len())
         .step_by(1 << 18)
         .map(|at| Ok(bytes.slice(at..bytes.len().min(at + (1 << 18)))))
         .collect();
-    let request = client.put(&format!("/v1/sync/packs/{id}")).bearer("anyone");
+    let request = client.put(&format!("/v1/sync/packs/{}", pack.id)).bearer("anyone");
     request.stream(Some(length), stream::iter(pieces).boxed()).send().await.map(drop)
+}
+
+async fn fetch(client: &Client, ids: &[BlockId]) -> Result<(), http_link::Error> {
+    let request = client.post("/v1/sync/blocks").bearer("anyone").bytes(join_ids(ids));
+    let mut pieces = request.send().await?.stream();
+    while pieces.try_next().await?.is_some() {}
+    Ok(())
 }
