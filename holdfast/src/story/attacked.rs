@@ -1,7 +1,7 @@
 //! Chapter ten: each attack is really done, to copies, and must be refused.
 
 use super::device::{BoardStatus, Device, Wiring};
-use super::lost::{Owner, activate};
+use super::lost::{Owner, end_lost_mode};
 use super::owner::{Person, password};
 use super::search::{self, Canary};
 use super::signin::{lock_of, session};
@@ -280,13 +280,13 @@ async fn reset_in(world: &World, owner: &Person) -> Result<(String, Value)> {
     let reset = Reset { login: owner.email.clone(), code, new_password: thief.password.clone() };
     world.client.post("/v1/password/reset").json(&reset).send().await?;
 
-    let reason = match activate(&world.device, &thief).await {
+    let reason = match end_lost_mode(&world.device, &thief).await {
         Ok(()) => bail!("the reset password ended lost mode"),
         Err(HttpError::Refused(refusal)) => refusal.reason,
         Err(error) => return Err(error.into()),
     };
     ensure!(lock_of(&world.device).await?.lost.is_some(), "refused, yet lost mode is over");
-    activate(&world.device, owner).await.context("the old password was refused too")?;
+    end_lost_mode(&world.device, owner).await.context("the old password was refused too")?;
     ensure!(lock_of(&world.device).await?.lost.is_none(), "the old password did not end lost mode");
     Ok((reason, json!({ "old_password": "ended lost mode" })))
 }

@@ -248,11 +248,13 @@ pub(crate) async fn push(
 }
 
 async fn deliver(cloud: &Client, developer: &str, device: &Device) -> Result<Evidence> {
-    let connected = |status: &Value| {
-        status["cloud_connected"] == true && status["push"]["registration_id"].is_string()
-    };
-    let status = device.until("its link to the cloud is up", connected).await?;
-    let registration = status["push"]["registration_id"].as_str().unwrap_or_default().to_owned();
+    let connected = |status: &Value| status["cloud_connected"] == true;
+    device.until("its link to the cloud is up", connected).await?;
+    let app = json!({ "app": "org.holdfast.story" });
+    let registered: Value =
+        device.api().post("/v1/push/registrations").json(&app).send_json().await?;
+    let registration =
+        registered["registration_id"].as_str().context("no registration id")?.to_owned();
     let mark: u64 = u64::from_be_bytes(crypto::random_array());
     let message = Message {
         title: "High water".to_owned(),

@@ -9,7 +9,7 @@ use super::{clone, everyday};
 use crate::report::{Evidence, Reporter};
 use anyhow::{Context, Result, bail, ensure};
 use http_link::{Client, Error as HttpError};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use wire::account::Session;
@@ -49,21 +49,24 @@ pub(crate) async fn lost(
     cloud: &Client,
     device: &Device,
     session: &Session,
-    scratch: &Path,
+    (scratch, pin): (&Path, &str),
 ) -> Result<(), Stopped> {
     let owner = teller.step("find.locate", async |_| locate(cloud, device, session).await).await?;
     teller
         .step("find.sound", async |_| {
             owner.command(&Command::Sound).await?;
-            let status = device.until("the alarm sounds", |it| it["alarm"] == true).await?;
-            Ok(((), Evidence::new("the alarm sounds", json!({ "alarm": status["alarm"] }))))
+            let find: Value = device.api().get("/v1/find").send_json().await?;
+            let left = find["alarm_ms"].as_u64().filter(|ms| *ms > 0);
+            let left = left.context("the command was done, yet no alarm sounds")?;
+            let line = format!("the alarm sounds, for {} s more", left / 1000);
+            Ok(((), Evidence::new(line, json!({ "alarm_ms": left }))))
         })
         .await?;
     teller
         .step("find.lost", async |_| enter_lost_mode(&owner, device).await.map(|it| ((), it)))
         .await?;
     teller
-        .step("find.erase", async |_| erase(&owner, device, scratch).await.map(|it| ((), it)))
+        .step("find.erase", async |_| erase(&owner, device, scratch, pin).await.map(|it| ((), it)))
         .await
 }
 
@@ -98,36 +101,48 @@ async fn enter_lost_mode(owner: &Owner<'_>, device: &Device) -> Result<Evidence>
 }
 
 /// Erases, and shows that what was copied off the flash before no longer opens.
-async fn erase(owner: &Owner<'_>, device: &Device, scratch: &Path) -> Result<Evidence> {
+async fn erase(
+    owner: &Owner<'_>,
+    device: &Device,
+    scratch: &Path,
+    pin: &str,
+) -> Result<Evidence> {
     let before = scratch.join("before-erase");
     clone::flash(&device.dir, &before)?;
-    let erasures = lock_of(device).await?.erasures;
     owner.command(&Command::Erase).await?;
-    let status = device
-        .until("the keys are gone", |it| it["lock"]["erasures"].as_u64() > Some(erasures))
-        .await?;
-    let refused = reopen(&device.dir, &before, scratch).await?;
-    let line = format!("keys destroyed; the old userdata put back: {refused}");
-    let object = json!({
-        "erasures": status["lock"]["erasures"],
-        "old_userdata": { "opens": false, "reason": refused },
-    });
+    let refused = reopen(&device.dir, &before, scratch, pin).await?;
+    let line = format!("keys destroyed; with the old userdata put back: {refused}");
+    let object = json!({ "old_userdata": { "opens": false, "reason": refused } });
     Ok(Evidence::new(line, object))
 }
 
-/// The proof: a copy of this very board (same fuses, same RPMB after the erase) with the flash
-/// and files as they were before. It must refuse.
-async fn reopen(now: &Path, before: &Path, scratch: &Path) -> Result<String> {
+/// The proof: a copy of this very board (same fuses, same RPMB after the erase) with flash and
+/// files as they were before. The right PIN must open nothing.
+async fn reopen(now: &Path, before: &Path, scratch: &Path, pin: &str) -> Result<String> {
     let board = scratch.join("put-back");
     clone::device(now, &board)?;
     clone::put_flash_back(before, &board)?;
     let device = Device::power_on(&board, &Wiring::default(), scratch.join("put-back.log")).await?;
-    let status = device.settled().await?;
-    device.power_off().await?;
-    match status.refused {
+    let tried = match device.settled().await?.refused {
         Some(refused) => Ok(refused.line()),
-        None => bail!("the old userdata was accepted after the erase"),
-    }
+        None => try_pin(&device, pin).await,
+    };
+    device.power_off().await?;
+    tried
+}
+
+async fn try_pin(device: &Device, pin: &str) -> Result<String> {
+    let status = device.system_status().await?;
+    ensure!(status["device_id"].is_null(), "the old record was read: {status}");
+    device.type_keys(&format!("{pin}\n")).await?;
+    let reason = match device.api().post("/v1/lock/unlock").send().await {
+        Ok(_) => bail!("the old PIN opened the old userdata"),
+        Err(HttpError::Refused(refusal)) => refusal.reason,
+        Err(error) => return Err(error.into()),
+    };
+    let files = device.api().get("/v1/files").send_any().await?.status();
+    ensure!(!files.is_success(), "files are listed after the erase");
+    Ok(reason)
 }
 
 /// Chapter nine.
@@ -155,9 +170,17 @@ pub(crate) async fn recovered(
         .await
 }
 
+/// Gives the account's password to the lock screen of a lost device.
+pub(crate) async fn end_lost_mode(device: &Device, person: &Person) -> Result<(), HttpError> {
+    let body = json!({ "password": person.password });
+    device.api().post("/v1/lost-mode/end").json(&body).send().await.map(drop)
+}
+
 /// Somebody else's account, perfectly valid, does not open this device.
 async fn refuse_stranger(cloud: &Client, device: &Device) -> Result<Evidence> {
-    ensure!(lock_of(device).await?.activation_due, "the TEE does not ask for activation");
+    let lock = lock_of(device).await?;
+    ensure!(lock.erasures > 0, "the TEE counts no erasure");
+    ensure!(lock.activation_due, "the TEE does not ask for activation");
     let enrol = device.api().post("/v1/lock/enrol").send_any().await?.status();
     ensure!(!enrol.is_success(), "a screen lock could be set before activation");
     let stranger = Person::invent("stranger");

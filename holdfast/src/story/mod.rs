@@ -311,7 +311,8 @@ impl Tale<'_> {
                 &fresh
             }
         };
-        lost::lost(teller, &world.client, &world.device, session, self.scratch).await?;
+        let (client, device) = (&world.client, &world.device);
+        lost::lost(teller, client, device, session, (self.scratch, &self.owner.pin)).await?;
         teller.reporter.chapter("Recovered");
         let folder = (self.story.folder.as_path(), self.left_out);
         lost::recovered(teller, &world.client, &world.device, self.owner, folder).await
