@@ -34,6 +34,7 @@
 mod area;
 mod batch;
 mod content;
+mod disk;
 mod erase;
 mod error;
 mod header;
