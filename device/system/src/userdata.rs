@@ -45,6 +45,11 @@ impl Partition {
         Ok(image)
     }
 
+    /// Whether it is all zeros.
+    pub fn is_void(&self) -> io::Result<bool> {
+        Ok(self.read()?.iter().all(|&byte| byte == 0))
+    }
+
     /// Replaces the whole content; it is on the disk afterwards.
     pub fn write(&self, image: &[u8]) -> io::Result<()> {
         if image.len() != self.length {
@@ -178,17 +183,38 @@ impl Userdata {
         let place = self.place.as_ref().ok_or(ChangeError::Closed)?;
         content.set_setting(RECORD, Some(record::encode(&record)));
         let image = content.encode(&place.key)?;
-        let used = image.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        durable::replace(&place.journal, &image[..used], 0o600)?;
-        let digest = crypto::digest::sha256(&image);
-        place.tee.do_gatekeeper(Command::BeginUserdata { digest })?;
-        place.partition.write(&image)?;
-        place.tee.do_gatekeeper(Command::CommitUserdata)?;
-        // A journal that stays is what the partition holds: harmless.
-        let _ = std::fs::remove_file(&place.journal);
+        replace(&*place.tee, &place.partition, &place.journal, &image)?;
         (self.content, self.record) = (content, record);
         Ok(())
     }
+}
+
+/// Makes the partition what it is on a new device, all zeros, and everything else refused: the
+/// end of an erasure.
+pub fn void(
+    tee: &dyn Tee,
+    partition: &Partition,
+    journal: &std::path::Path,
+) -> Result<(), ChangeError> {
+    replace(tee, partition, journal, &vec![0; partition.length])
+}
+
+/// The whole way of a change; see the module.
+fn replace(
+    tee: &dyn Tee,
+    partition: &Partition,
+    journal: &std::path::Path,
+    image: &[u8],
+) -> Result<(), ChangeError> {
+    let used = image.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    durable::replace(journal, &image[..used], 0o600)?;
+    let digest = crypto::digest::sha256(image);
+    tee.do_gatekeeper(Command::BeginUserdata { digest })?;
+    partition.write(image)?;
+    tee.do_gatekeeper(Command::CommitUserdata)?;
+    // A journal that stays is what the partition holds: harmless.
+    let _ = std::fs::remove_file(journal);
+    Ok(())
 }
 
 /// Whether the partition holds what was last committed or begun; what was torn is mended.
@@ -215,14 +241,14 @@ fn checked(
         }
         _ => None,
     };
-    // A torn write is mended from the journal; one cut off right after an erasure, with nothing.
-    for candidate in [journalled, Some(vec![0; image.len()])].into_iter().flatten() {
-        if refusal(tee, &candidate)?.is_none() {
-            partition.write(&candidate).map_err(ChangeError::from)?;
-            return Ok(candidate);
+    // A torn write is mended from the journal.
+    match journalled {
+        Some(journalled) if refusal(tee, &journalled)?.is_none() => {
+            partition.write(&journalled).map_err(ChangeError::from)?;
+            Ok(journalled)
         }
+        _ => Err(OpenError::Tampered(reason)),
     }
-    Err(OpenError::Tampered(reason))
 }
 
 /// Why the TEE does not want `image`, if it does not.
@@ -322,6 +348,20 @@ mod tests {
         durable::replace(&bench.journal(), &image, 0o600).unwrap();
         userdata = bench.open().unwrap();
         assert!(userdata.record().find_enabled);
+    }
+
+    #[test]
+    fn s3_1_3_what_was_there_before_an_erasure_is_refused() {
+        let bench = Bench::new();
+        drop(bench.open().unwrap());
+        let old = std::fs::read(bench.folder.path().join("flash")).unwrap();
+        bench.tee().erase().unwrap();
+        let partition = Partition::new(bench.flash(), 4096, USERDATA_BYTES);
+        void(&*bench.tee(), &partition, &bench.journal()).unwrap();
+        let new = std::fs::read(bench.folder.path().join("flash")).unwrap();
+        assert!(new.iter().all(|&byte| byte == 0));
+        std::fs::write(bench.folder.path().join("flash"), old).unwrap();
+        assert!(matches!(bench.open(), Err(OpenError::Tampered(_))));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use super::{Device, Ending};
 use crate::error::Error;
+use crate::record::Inbox;
+use crate::userdata::{self, Userdata};
 use std::fs;
 
 impl Device {
@@ -13,9 +15,10 @@ impl Device {
         let erasures = self.tee.erase()?;
         self.live().erased = true;
         self.close();
-        let last = self.refresh();
-        if let Err(error) = last.and_then(|_| self.remove_files()) {
-            tracing::warn!(%error, "files without keys stay until the next start");
+        // The keys are gone. What fails from here on comes to its end at the next start.
+        let rest = [self.refresh().map(drop), self.void_userdata(), self.remove_files()];
+        for error in rest.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "a part of the erasure waits for the next start");
         }
         Ok(erasures)
     }
@@ -25,6 +28,15 @@ impl Device {
         self.session.send_replace(None);
         self.ending.send_replace(Some(Ending::Erased));
         self.touch();
+    }
+
+    /// From here on the TEE refuses what the partition held before.
+    pub(super) fn void_userdata(&self) -> Result<(), Error> {
+        // Nobody writes the old record any more.
+        *self.userdata() = Userdata::closed();
+        *self.inbox() = Inbox::closed();
+        self.folders.make_system()?;
+        Ok(userdata::void(&*self.tee, &self.partition, &self.folders.journal())?)
     }
 
     fn remove_files(&self) -> Result<(), Error> {

@@ -30,12 +30,18 @@ pub struct Folders {
 
 impl Folders {
     /// The system's own files.
-    fn system(&self) -> PathBuf {
+    pub(super) fn system(&self) -> PathBuf {
         self.data.join("system")
     }
 
-    fn journal(&self) -> PathBuf {
+    pub(super) fn journal(&self) -> PathBuf {
         self.system().join("userdata.journal")
+    }
+
+    pub(super) fn make_system(&self) -> Result<(), Error> {
+        let system = self.system();
+        let made = std::fs::create_dir_all(&system).and_then(|()| durable::sync_folder_of(&system));
+        made.map_err(Error::io("the system's folder"))
     }
 }
 
@@ -89,7 +95,14 @@ impl Device {
         userdata::check(&*tee, &partition, &folders.journal())?;
         // While activation is due the TEE gives no key, so there is nothing to open.
         let stores = match lock.activation_due {
-            true => Stores { userdata: Userdata::closed(), inbox: Inbox::closed() },
+            true => {
+                // An erasure that a power cut kept from its end comes to it now.
+                if !partition.is_void().map_err(Error::io("the userdata partition"))? {
+                    folders.make_system()?;
+                    userdata::void(&*tee, &partition, &folders.journal()).map_err(Error::from)?;
+                }
+                Stores { userdata: Userdata::closed(), inbox: Inbox::closed() }
+            }
             false => Stores::open(&tee, &*entropy, &partition, &folders)?,
         };
         let live = Live {
@@ -162,7 +175,7 @@ impl Stores {
         partition: &Arc<Partition>,
         folders: &Folders,
     ) -> Result<Self, BootError> {
-        make_folder(&folders.system())?;
+        folders.make_system()?;
         let device_key = Secret::new(tee.device_key()?);
         let inbox_key = hkdf_sha256::<32>(device_key.expose(), b"", &[b"holdfast-inbox"]);
         let fresh = || Record {
@@ -192,9 +205,4 @@ fn boot_state(tee: &dyn Tee) -> &'static str {
         },
         None => "unknown",
     }
-}
-
-fn make_folder(folder: &std::path::Path) -> Result<(), Error> {
-    let made = std::fs::create_dir_all(folder).and_then(|()| durable::sync_folder_of(folder));
-    made.map_err(Error::io("the system's folder"))
 }

@@ -147,6 +147,8 @@ async fn s3_1_3_an_erasure_leaves_no_file_and_no_key() {
     bench.api().post("/v1/erase").send().await.unwrap();
     bench.until("the daemon ends", |device| device.ending().borrow().is_some()).await;
     assert_eq!(std::fs::read_dir(bench.data()).unwrap().count(), 0);
+    let userdata = std::fs::read(bench.data().parent().unwrap().join("userdata")).unwrap();
+    assert!(userdata.iter().all(|&byte| byte == 0));
     bench.reboot().await;
     let status = bench.status().await;
     assert_eq!(status["lock"]["enrolled"], false);
