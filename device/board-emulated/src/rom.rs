@@ -44,7 +44,9 @@ pub fn verify(flash: &File, silicon: &dyn Silicon) -> Result<FirstStage, Box<Sta
     }
 }
 
-/// The slot to try; the try is counted before anything of it runs.
+/// The slot to try; the try is counted before anything of it runs. Where the other slot can't
+/// boot, there is nothing to fall back to and nothing to count: power cuts must not use up the
+/// only system there is.
 fn choose_slot(flash: &File) -> Result<(Flash, Slot), Refusal> {
     let unreadable = |error: io::Error| Refusal::new("ERROR_IO", error.to_string());
     let flash = Flash::open(flash.try_clone().map_err(unreadable)?)?;
@@ -52,8 +54,10 @@ fn choose_slot(flash: &File) -> Result<(Flash, Slot), Refusal> {
     let slot = slots.choose().ok_or_else(|| {
         Refusal::policy("no slot is bootable: each is empty or used up its tries; flash it anew")
     })?;
-    slots.count_try(slot);
-    flash.put_slots(&slots)?;
+    if slots.get(slot.other()).is_bootable() {
+        slots.count_try(slot);
+        flash.put_slots(&slots)?;
+    }
     Ok((flash, slot.into()))
 }
 

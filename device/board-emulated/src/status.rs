@@ -104,7 +104,8 @@ impl Board {
         state.names.clear();
     }
 
-    /// Notes what the boot log says. Once the system is up, its word on stages counts no more.
+    /// Notes what the boot log says. Once the system is up, what the log says of stages and
+    /// processes counts no more: the system can write there too.
     pub fn note(&self, record: Record) {
         let mut guard = self.state();
         let State { status, powered_at, names } = &mut *guard;
@@ -117,8 +118,8 @@ impl Board {
                 }
                 keep(&mut status.stages, stage);
             }
-            Record::Stage(_) => {}
-            Record::Process { pid: 0, .. } => {}
+            Record::Stage(_) | Record::Process { pid: 0, .. } => {}
+            Record::Process { .. } if status.ready => {}
             Record::Process { name, pid } => {
                 if name == "init" {
                     status.ree_pid.get_or_insert(pid);

@@ -34,7 +34,15 @@ async function answer(path, body) {
 
 part("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (prompt) answer("/entered", { id: prompt.id, text: part("text").value });
+  if (!prompt) return;
+  const { secret } = prompt.input;
+  const text = part("text").value;
+  if (secret && [...text].length < secret.min_chars) {
+    part("problem").textContent = `enter at least ${secret.min_chars} characters`;
+    part("text").focus();
+  } else {
+    answer("/entered", { id: prompt.id, text });
+  }
 });
 part("cancel").addEventListener("click", () => {
   if (prompt) answer("/cancelled", { id: prompt.id });
