@@ -86,7 +86,9 @@ async fn status(state: &State, json: bool) -> Result<Exit> {
     }
     match &status.refused {
         Some(refused) => println!("refused: {}", refused.line()),
-        None => println!("boot {} of this board; the system is up: {up}", status.boot_no.unwrap_or(0)),
+        None => {
+            println!("boot {} of this board; the system is up: {up}", status.boot_no.unwrap_or(0))
+        }
     }
     for name in ["serial", "boot_state", "account", "device_id", "ce_open", "cloud_connected"] {
         println!("{name:<16} {}", system[name]);

@@ -11,6 +11,7 @@ use super::{clone, manufacture};
 use crate::programs::beside;
 use crate::state::State;
 use anyhow::{Context, Result, bail, ensure};
+use boot::probe::{Attempt, Targets};
 use http_link::{Client, Error as HttpError};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -64,12 +65,83 @@ async fn images(teller: &mut Teller, attacker: &Attacker<'_>) {
     teller.attack("foreign_board", async |_| attacker.foreign_board().await).await;
 }
 
-/// Root inside the system's namespaces.
+/// Root inside the system's namespaces, on a copy that runs.
 async fn inside(teller: &mut Teller, attacker: &Attacker<'_>) {
-    let report = attacker.probe().await.map_err(|error| format!("{error:#}"));
+    let log = attacker.copies.path("log/probed.log");
+    let booted = Device::boot(&attacker.device(), &Wiring::default(), log).await;
+    let visited = match &booted {
+        Ok(device) => Visit::prepare(device).await,
+        Err(error) => Err(anyhow::anyhow!("{error:#}")),
+    };
+    let visited = visited.map_err(|error| format!("{error:#}"));
     for target in ["tee_memory", "fuses", "rpmb"] {
-        let judged = report.clone().map_err(anyhow::Error::msg).and_then(|it| judge(&it, target));
-        teller.attack(target, async |_| judged).await;
+        let tried = match &visited {
+            Ok(visit) => visit.attack(target).await,
+            Err(reason) => Err(anyhow::Error::msg(reason.clone())),
+        };
+        teller.attack(target, async |_| tried).await;
+    }
+    if let Ok(device) = booted {
+        let off = device.power_off().await;
+        let _ = teller.quietly(off);
+    }
+}
+
+/// What a program inside the system's namespaces goes for.
+struct Visit {
+    ree_pid: i32,
+    board: PathBuf,
+    secret_pids: Vec<i32>,
+    trusted_port: u16,
+}
+
+impl Visit {
+    async fn prepare(device: &Device) -> Result<Self> {
+        let status = device.status().await?;
+        let weak: Vec<String> =
+            status.weaknesses.iter().map(|it| format!("{}: {}", it.what, it.mend)).collect();
+        ensure!(weak.is_empty(), "this host isolates too little. {}", weak.join(" "));
+        let secret_pids: Vec<i32> = status
+            .processes
+            .iter()
+            .filter(|it| it.name.starts_with("tee") || it.name.starts_with("ta-"))
+            .map(|it| it.pid)
+            .chain(device.pid().and_then(|pid| i32::try_from(pid).ok()))
+            .collect();
+        ensure!(secret_pids.len() > 1, "the board does not know the TEE's processes");
+        let port = device.screens.trusted_screen.trim_end_matches('/').rsplit(':').next();
+        Ok(Self {
+            ree_pid: status.ree_pid.context("the board does not know its system's process")?,
+            board: device.dir.join("board"),
+            secret_pids,
+            trusted_port: port.and_then(|it| it.parse().ok()).context("no trusted screen")?,
+        })
+    }
+
+    /// Tries everything on one target; what went through is an error.
+    async fn attack(&self, target: &str) -> Result<(String, Value)> {
+        let targets = match target {
+            "tee_memory" => Targets::on_this_host(&[], &self.secret_pids, &[self.trusted_port]),
+            "fuses" => Targets::on_this_host(&[self.board.join("fuses.cbor")], &[], &[]),
+            _ => Targets::on_this_host(&[self.board.join("rpmb.bin")], &[], &[]),
+        }?;
+        let program = beside("holdfast-probe")?;
+        let (ree_pid, targets) = (self.ree_pid, serde_json::to_string(&targets)?);
+        let visit = move || boot::world::enter(ree_pid, &program, &[&targets]);
+        let said = tokio::task::spawn_blocking(visit).await??;
+        let attempts: Vec<Attempt> =
+            serde_json::from_str(&said).context("the probe's report is not understood")?;
+        ensure!(!attempts.is_empty(), "the probe tried nothing");
+        let reached: Vec<String> = attempts
+            .iter()
+            .filter(|attempt| attempt.succeeded)
+            .map(|attempt| format!("{} ({}): {}", attempt.attempt, attempt.target, attempt.detail))
+            .collect();
+        ensure!(reached.is_empty(), "went through: {}", reached.join("; "));
+        let ways: std::collections::BTreeSet<_> = attempts.iter().map(|it| &it.attempt).collect();
+        let reason =
+            format!("{} attempts of {} kinds, none went through", attempts.len(), ways.len());
+        Ok((reason, json!({ "attempts": attempts.len(), "ways": ways })))
     }
 }
 
@@ -162,45 +234,6 @@ impl Attacker<'_> {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Boots the copy, and runs a program inside its system's namespaces as their root.
-    async fn probe(&self) -> Result<Value> {
-        let log = self.copies.path("log/probed.log");
-        let device = Device::boot(&self.device(), &Wiring::default(), log).await?;
-        let probed = self.probe_device(&device).await;
-        device.power_off().await?;
-        probed
-    }
-
-    async fn probe_device(&self, device: &Device) -> Result<Value> {
-        let status = device.status().await?;
-        let ree = status.ree_pid.context("the board does not know its system's process")?;
-        let weak: Vec<String> =
-            status.weaknesses.iter().map(|it| format!("{}: {}", it.what, it.mend)).collect();
-        ensure!(weak.is_empty(), "this host isolates too little. {}", weak.join(" "));
-        let pids: Vec<String> = status
-            .processes
-            .iter()
-            .filter(|it| it.name.starts_with("tee") || it.name.starts_with("ta-"))
-            .map(|it| it.pid.to_string())
-            .collect();
-        ensure!(!pids.is_empty(), "the board does not know the TEE's processes");
-        let board = device.dir.join("board");
-        let trusted = device.screens.trusted_screen.rsplit(':').next().unwrap_or_default();
-        let mut arguments = vec![
-            format!("--fuses={}", board.join("fuses.cbor").display()),
-            format!("--rpmb={}", board.join("rpmb.bin").display()),
-            format!("--port={}", trusted.trim_end_matches('/')),
-        ];
-        arguments.extend(pids.iter().map(|pid| format!("--pid={pid}")));
-        let program = beside("holdfast-probe")?;
-        let said = tokio::task::spawn_blocking(move || {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            boot::world::enter(ree, &program, &arguments)
-        })
-        .await??;
-        serde_json::from_str(&said).context("the probe's report is not JSON")
     }
 
     /// Looks for the folder's content and the owner's phone number in what the cloud stores.
@@ -309,21 +342,4 @@ async fn code_from_outbox(outbox: &Path) -> Result<String> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     bail!("no message with a code came to {}", outbox.display())
-}
-
-/// What the probe says of one target: every way was tried, none went through.
-fn judge(report: &Value, target: &str) -> Result<(String, Value)> {
-    let attempts: Vec<&Value> = report["attempts"]
-        .as_array()
-        .context("the probe's report has no attempts")?
-        .iter()
-        .filter(|attempt| attempt["target"] == target)
-        .collect();
-    ensure!(!attempts.is_empty(), "the probe did not try {target}");
-    let reached: Vec<&&Value> =
-        attempts.iter().filter(|attempt| attempt["reached"] != false).collect();
-    ensure!(reached.is_empty(), "reached by {}", json!(reached));
-    let ways: Vec<&str> = attempts.iter().filter_map(|it| it["way"].as_str()).collect();
-    let reason = format!("{} ways tried, none went through", attempts.len());
-    Ok((reason, json!({ "ways": ways })))
 }

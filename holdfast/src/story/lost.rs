@@ -101,12 +101,7 @@ async fn enter_lost_mode(owner: &Owner<'_>, device: &Device) -> Result<Evidence>
 }
 
 /// Erases, and shows that what was copied off the flash before no longer opens.
-async fn erase(
-    owner: &Owner<'_>,
-    device: &Device,
-    scratch: &Path,
-    pin: &str,
-) -> Result<Evidence> {
+async fn erase(owner: &Owner<'_>, device: &Device, scratch: &Path, pin: &str) -> Result<Evidence> {
     let before = scratch.join("before-erase");
     clone::flash(&device.dir, &before)?;
     owner.command(&Command::Erase).await?;

@@ -214,7 +214,7 @@ impl Story {
         let told = Tale { story: self, owner: &owner, left_out: &left_out, scratch: &scratch }
             .lost_and_attacked(teller, world, &session, &evidence)
             .await;
-        if told.is_ok() {
+        if told.is_ok() && !teller.failed() {
             let _ = std::fs::remove_dir_all(&scratch);
         }
         told
