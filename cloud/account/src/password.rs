@@ -2,8 +2,9 @@
 
 use crate::Error;
 use crate::contact::{Email, Phone};
-use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
@@ -143,9 +144,53 @@ fn is_personal(password: &str, phone: &Phone, email: &Email) -> bool {
 }
 
 /// Argon2id at OWASP's minimum: 19 MiB, two passes, one lane.
-fn argon2() -> Argon2<'static> {
-    let params = Params::new(19 * 1024, 2, 1, Some(32)).expect("the parameters are in range");
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+const COST: Cost = Cost { memory_kib: 19 * 1024, passes: 2, lanes: 1 };
+
+/// What a hash costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cost {
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+}
+
+impl Cost {
+    fn hash(self, password: &[u8], salt: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).ok()?;
+        let mut out = Zeroizing::new([0; 32]);
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into(password, salt, &mut *out)
+            .ok()?;
+        Some(out)
+    }
+}
+
+/// A record in the form of the PHC string format:
+/// `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`, salt and hash in base64 without padding.
+struct Phc {
+    cost: Cost,
+    salt: Vec<u8>,
+    hash: Vec<u8>,
+}
+
+impl Phc {
+    fn encode(cost: Cost, salt: &[u8], hash: &[u8]) -> Zeroizing<String> {
+        let Cost { memory_kib, passes, lanes } = cost;
+        let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
+        format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${hash}").into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix("$argon2id$v=19$")?.split('$');
+        let (cost, salt, hash) = (parts.next()?, parts.next()?, parts.next()?);
+        let mut numbers = cost.split(',').zip(["m=", "t=", "p="]).map(|(field, name)| {
+            field.strip_prefix(name).and_then(|number| number.parse::<u32>().ok())
+        });
+        let (memory_kib, passes, lanes) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        let (salt, hash) = (STANDARD_NO_PAD.decode(salt).ok()?, STANDARD_NO_PAD.decode(hash).ok()?);
+        let cost = Cost { memory_kib, passes, lanes };
+        parts.next().is_none().then_some(Self { cost, salt, hash })
+    }
 }
 
 /// How many may wait for their hash before the next is sent away.
@@ -173,11 +218,9 @@ impl Hasher {
     pub async fn hash(&self, password: &str, salt: [u8; 16]) -> Result<Zeroizing<String>, Error> {
         let password = Zeroizing::new(password.to_owned());
         self.on_a_core(move || {
-            let salt = SaltString::encode_b64(&salt).expect("16 bytes make a valid salt");
-            let hash = argon2()
-                .hash_password(password.as_bytes(), &salt)
-                .map_err(|_| Error::Damaged("the password could not be hashed"))?;
-            Ok(Zeroizing::new(hash.to_string()))
+            let hash = COST.hash(password.as_bytes(), &salt);
+            let hash = hash.ok_or(Error::Damaged("the password could not be hashed"))?;
+            Ok(Phc::encode(COST, &salt, &*hash))
         })
         .await
     }
@@ -186,10 +229,12 @@ impl Hasher {
     pub async fn verify(&self, password: &str, phc: Zeroizing<Vec<u8>>) -> Result<bool, Error> {
         let password = Zeroizing::new(password.to_owned());
         self.on_a_core(move || {
-            let text =
-                std::str::from_utf8(&phc).map_err(|_| Error::Damaged("a password record"))?;
-            let hash = PasswordHash::new(text).map_err(|_| Error::Damaged("a password record"))?;
-            Ok(argon2().verify_password(password.as_bytes(), &hash).is_ok())
+            let record = std::str::from_utf8(&phc).ok().and_then(Phc::parse);
+            let matches = record.and_then(|Phc { cost, salt, hash }| {
+                let given = cost.hash(password.as_bytes(), &salt)?;
+                Some(crypto::constant_time_eq(&*given, &hash))
+            });
+            matches.ok_or(Error::Damaged("a password record"))
         })
         .await
     }
@@ -253,5 +298,20 @@ mod tests {
         let record = || Zeroizing::new(phc.as_bytes().to_vec());
         assert!(hasher.verify("tr4ut-es", record()).await.unwrap());
         assert!(!hasher.verify("tr4ut-Es", record()).await.unwrap());
+        for damaged in ["", "$argon2id$v=19$", &phc[..phc.len() - 2], &format!("{}$", *phc)] {
+            let record = Zeroizing::new(damaged.as_bytes().to_vec());
+            assert!(!matches!(hasher.verify("tr4ut-es", record).await, Ok(true)), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn agrees_with_the_reference_implementation() {
+        // argon2-cffi: hash_secret(b"tr4ut-es", b"somesaltsomesalt", 2, 19456, 1, 32, Type.ID)
+        let record = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$\
+                      G9DzH4H8kHiTNxbni7mPucWSsioIupcfGt72XLNBT74";
+        let Phc { cost, salt, hash } = Phc::parse(record).unwrap();
+        assert_eq!(cost, COST);
+        assert_eq!(cost.hash(b"tr4ut-es", &salt).unwrap().to_vec(), hash);
+        assert_eq!(*Phc::encode(cost, &salt, &hash), record);
     }
 }

@@ -187,7 +187,9 @@ async fn hostile_input_is_refused_and_strangers_see_nothing() {
     assert!(client.get("/v1/account").bearer(&anna.token).send().await.is_ok());
 
     // Bodies that are too large, and bodies that are none.
-    let huge = client.post("/v1/sessions").header("content-type", "application/json");
+    // On a connection of its own: the server hangs up on whoever sends so much.
+    let own = clouds.cloud.client();
+    let huge = own.post("/v1/sessions").header("content-type", "application/json");
     let huge = huge.bytes(vec![b' '; 1 << 20]).send().await;
     assert_eq!(huge.err().and_then(|error| error.status()), Some(413));
     for body in ["", "{", "[]", "null", "{\"login\": 1}", "\u{0}"] {
