@@ -23,7 +23,7 @@ enum Command {
 #[derive(Args)]
 struct Serve {
     /// Where it keeps its state.
-    #[arg(long, env = "HOLDFAST_STATE")]
+    #[arg(long)]
     state: PathBuf,
     /// Where it listens; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:8443")]
