@@ -66,10 +66,7 @@ impl Partition {
 pub enum OpenError {
     /// The partition is not what this device last wrote there: altered, older, or of another
     /// device.
-    #[error(
-        "the userdata partition is not what this device last wrote to it ({0}); \
-         put the right one back, or reset the device"
-    )]
+    #[error("{0}; put the right one back, or reset the device")]
     Tampered(String),
     /// The TEE or the flash did not do its part.
     #[error(transparent)]

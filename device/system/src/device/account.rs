@@ -55,6 +55,7 @@ impl Device {
         if lock.activation_due {
             return Err(Error::ActivationDue);
         }
+        blocking(self, Self::open_stores).await?;
         let profile = cloud.profile(token).await?;
         let bound_to = self.userdata().record().account.as_ref().map(|a| a.account_id.clone());
         if bound_to.is_some_and(|account_id| account_id != profile.account_id) {
@@ -72,6 +73,12 @@ impl Device {
         blocking(self, move |device| device.remember_account(account)).await?;
         if let Err(error) = self.register_app(SYSTEM_APP).await {
             tracing::warn!(%error, "no push registration yet");
+        }
+        // The lock outlived a reset: find-device is on, and the new binding is to know it.
+        if lock.activation_armed
+            && let Err(error) = self.enable_find().await
+        {
+            tracing::warn!(%error, "find-device is to be turned on again");
         }
         Ok(Binding {
             device_id: bound.device_id,

@@ -137,7 +137,9 @@ async fn s2_5_2_after_an_erasure_only_the_owners_account_activates() {
     let bind = json!({"token": "user-a1"});
     api.post("/v1/account/bind").json(&bind).send().await.unwrap();
     bench.reboot().await;
-    assert_eq!(bench.status().await["account"], "o***@example.org");
+    let status = bench.status().await;
+    assert_eq!(status["account"], "o***@example.org");
+    assert_eq!(status["find_enabled"], true, "the lock outlived the reset");
 }
 
 #[tokio::test]
