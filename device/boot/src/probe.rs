@@ -6,7 +6,10 @@
 //! where it succeeds.
 
 mod files;
+mod handle;
 mod processes;
+
+pub use handle::FileHandle;
 
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -38,6 +41,8 @@ pub struct TargetFile {
     pub device: u64,
     /// Inode number.
     pub inode: u64,
+    /// Its handle, where its file system has such.
+    pub handle: Option<FileHandle>,
 }
 
 /// A process that must be out of reach.
@@ -70,7 +75,9 @@ impl Targets {
         use std::os::unix::fs::MetadataExt;
         let file = |path: &PathBuf| {
             let found = fs::metadata(path)?;
-            Ok(TargetFile { path: path.clone(), device: found.dev(), inode: found.ino() })
+            let (device, inode) = (found.dev(), found.ino());
+            let handle = FileHandle::of(path).ok();
+            Ok(TargetFile { path: path.clone(), device, inode, handle })
         };
         let process = |pid: &i32| {
             let gone = || io::Error::new(io::ErrorKind::NotFound, format!("process {pid} is gone"));

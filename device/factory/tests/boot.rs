@@ -147,6 +147,31 @@ fn killing_the_board_leaves_no_process() {
     }
 }
 
+#[test]
+fn a_system_that_dies_starts_anew_and_without_its_tee_the_device_stops() {
+    let Some(workshop) = workshop() else { return };
+    let device = workshop.device(INDEX);
+    let board = device.run(workshop);
+    let status = board.outcome();
+    let system = Board::pids(&status, "system");
+    kill(system[0]);
+    let status = board.wait_for(|status| {
+        let now = Board::pids(status, "system");
+        status["ended"][0]["name"] == "system" && !now.is_empty() && now != system
+    });
+    assert_eq!(status["ended"][0]["how"], "was ended by signal 9");
+    assert_eq!(status["powered"], true);
+    kill(Board::pids(&status, "tee-os")[0]);
+    let status = board.wait_for(|status| status["powered"] == false);
+    assert_eq!(status["refused"]["stage"], "tee-os");
+    board.wait_for(|status| status["processes"] == json!([]));
+}
+
+fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
 /// Lets root of the normal world try everything, and says what it reached.
 fn attack(board: &Board, device: &Device, workshop: &Workshop) -> Vec<Value> {
     let status = board.outcome();

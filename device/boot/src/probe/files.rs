@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// The most names that the search looks at.
 const MAX_NAMES: usize = 500_000;
 
+/// Where the host's file systems show.
+const MOUNTS: [&str; 3] = ["/", "/data", "/run"];
+
 /// Every way to each file.
 pub(super) fn attempts(files: &[TargetFile]) -> Vec<Attempt> {
     if files.is_empty() {
@@ -22,6 +25,7 @@ pub(super) fn attempts(files: &[TargetFile]) -> Vec<Attempt> {
             attempts.push(by_path(file, &roots));
         }
     }
+    attempts.extend(files.iter().filter_map(by_handle));
     attempts.extend(by_search(files));
     attempts.extend(by_descriptors(files));
     attempts.extend(by_mounting());
@@ -56,6 +60,15 @@ fn open(path: &Path, file: &TargetFile) -> io::Result<File> {
     } else {
         Err(not_found())
     }
+}
+
+/// Its handle, through every folder here that lies on a file system of the host.
+fn by_handle(file: &TargetFile) -> Option<Attempt> {
+    let handle = file.handle.as_ref()?;
+    let through = |mount: &str| handle.open(File::open(mount)?);
+    let outcome = MOUNTS.iter().map(|mount| through(mount)).reduce(io::Result::or);
+    let outcome = outcome.unwrap_or_else(|| Err(not_found()));
+    Some(Attempt::new("open it by its handle", file_name(file), outcome, "it opened"))
 }
 
 fn not_found() -> io::Error {
@@ -139,7 +152,16 @@ mod tests {
         let path = folder.path().join("secret");
         let held = File::create(&path).unwrap();
         let meta = held.metadata().unwrap();
-        let file = TargetFile { path: path.clone(), device: meta.dev(), inode: meta.ino() };
+        let file = TargetFile {
+            path: path.clone(),
+            device: meta.dev(),
+            inode: meta.ino(),
+            handle: super::super::FileHandle::of(&path).ok(),
+        };
+        // Only root of the host may do this at all; and its file system must have handles.
+        if let (true, Some(handle)) = (rustix::process::geteuid().is_root(), &file.handle) {
+            assert!(handle.open(File::open(folder.path()).unwrap()).is_ok());
+        }
         assert!(by_path(&file, &[PathBuf::from("/")]).succeeded);
         assert!(by_path(&file, &process_roots()).succeeded);
         fs::rename(&path, folder.path().join("other")).unwrap();
