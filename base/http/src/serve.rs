@@ -253,7 +253,14 @@ impl Connection {
         let Self { app, limits, mut stop, _permit } = self;
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
-            app.clone().oneshot(request.map(|body| PatientBody::new(body, limits.transfer)))
+            let request = request.map(|body| PatientBody::new(body, limits.transfer));
+            // In a task of its own: a client that hangs up must not stop a handler between two
+            // steps of a change (a dropped `BEGIN` leaves its connection in a transaction).
+            let answer = tokio::spawn(app.clone().oneshot(request));
+            async move {
+                let answer = answer.await.map_err(io::Error::other)?;
+                Ok::<_, io::Error>(answer.unwrap_or_else(|never| match never {}))
+            }
         });
         let stream = TokioIo::new(PatientWriter::new(stream, limits.transfer));
         let connection = hyper::server::conn::http1::Builder::new()

@@ -372,6 +372,31 @@ async fn a_stop_lets_running_requests_end_and_closes_idle_connections() {
 }
 
 #[tokio::test]
+async fn a_client_that_hangs_up_does_not_stop_a_handler_halfway() {
+    let (begun, mut started) = tokio::sync::mpsc::channel(1);
+    let (go_on, gone) = tokio::sync::watch::channel(false);
+    let (done, mut ended) = tokio::sync::mpsc::channel(1);
+    let change = move || {
+        let (begun, mut gone, done) = (begun.clone(), gone.clone(), done.clone());
+        async move {
+            begun.send(()).await.unwrap();
+            gone.wait_for(|gone| *gone).await.unwrap();
+            done.send("both halves").await.unwrap();
+        }
+    };
+    let app = app().route("/change", get(change));
+    let server = Server::start(app, Limits::default()).await;
+    let client = server.client(Connector::Tcp);
+    let asking = tokio::spawn(async move { client.get("/change").send().await.map(drop) });
+    started.recv().await.unwrap();
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    go_on.send(true).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(4), ended.recv()).await;
+    assert_eq!(ended.unwrap(), Some("both halves"));
+}
+
+#[tokio::test]
 async fn garbage_and_oversized_heads_do_no_harm() {
     let server = Server::start(app(), Limits::default()).await;
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64], &[0xff; 70_000]] {
