@@ -1,12 +1,17 @@
 //! The command line: what a person can type.
 
 use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Holdfast: device security from the boot ROM to the cloud.
+/// The exit codes, below each command's options.
+const EXITS: &str = "Exit codes: 0 everything held, 1 something did not, 2 the command line is \
+                     wrong, 3 the environment lacks something.";
+
+/// Holdfast: device security from the boot ROM to the cloud
 #[derive(Debug, Parser)]
-#[command(name = "holdfast", version, about, propagate_version = true)]
+#[command(name = "holdfast", version, propagate_version = true, after_help = EXITS)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -15,6 +20,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start a cloud and a device, play the whole story, and leave them running
+    ///
+    /// The next `up` goes on with the same device and account. The programs of the boot chain are
+    /// taken from HOLDFAST_STAGES [default: beside this program]; NO_COLOR turns colours off.
+    #[command(after_help = EXITS)]
     Up(Up),
     /// The Key Center
     #[command(subcommand)]
@@ -26,6 +35,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Device(Device),
     /// Say what this machine offers, and what would make the isolation stronger
+    #[command(after_help = EXITS)]
     Doctor {
         /// One JSON object on standard output
         #[arg(long)]
@@ -38,8 +48,8 @@ pub(crate) enum Command {
 /// Where everything lives.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StateDir {
-    /// Where everything lives [default: the platform's data folder]
-    #[arg(long = "state", env = "HOLDFAST_STATE", value_name = "DIR")]
+    /// Where everything lives [default: $XDG_DATA_HOME/holdfast, else ~/.local/share/holdfast]
+    #[arg(long = "state", env = "HOLDFAST_STATE", value_name = "DIR", hide_env_values = true)]
     pub(crate) dir: Option<PathBuf>,
 }
 
@@ -62,7 +72,7 @@ pub(crate) struct Up {
     /// Where the cloud listens (port 0: any free one)
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443")]
     pub(crate) listen: SocketAddr,
-    /// Where the Key Center listens
+    /// Where the Key Center listens (port 0: any free one)
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
     pub(crate) keycenter_listen: SocketAddr,
     /// Where the phone's screen is shown
@@ -76,6 +86,10 @@ pub(crate) struct Up {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keycenter {
     /// Serve in the foreground until a signal
+    ///
+    /// One JSON line on standard output says where it listens. The first start makes its CA, its
+    /// keys, and bootstrap/cloud.json: the cloud's credential.
+    #[command(after_help = EXITS)]
     Serve {
         #[command(flatten)]
         state: StateDir,
@@ -88,6 +102,10 @@ pub(crate) enum Keycenter {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cloud {
     /// Serve in the foreground until a signal
+    ///
+    /// One JSON line on standard output says where it listens. The first start makes its CA and
+    /// two credentials: maker.json to enrol devices, developer.json to push.
+    #[command(after_help = EXITS)]
     Serve {
         #[command(flatten)]
         state: StateDir,
@@ -97,11 +115,12 @@ pub(crate) enum Cloud {
         /// The Key Center, as https://localhost:8200
         #[arg(long, value_name = "URL")]
         keycenter: String,
-        /// The CA that the Key Center's certificate chains to [default: the one in the state
-        /// folder]
+        /// The CA that the Key Center's certificate chains to [default: keycenter/ca.pem in the
+        /// state folder]
         #[arg(long, value_name = "FILE")]
         keycenter_ca: Option<PathBuf>,
-        /// The cloud's credential at the Key Center [default: the one in the state folder]
+        /// The cloud's credential at the Key Center [default: keycenter/bootstrap/cloud.json in
+        /// the state folder]
         #[arg(long, value_name = "FILE")]
         keycenter_credential: Option<PathBuf>,
     },
@@ -110,19 +129,57 @@ pub(crate) enum Cloud {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Device {
     /// Make a board: fuses, keys, certificate, signed flash image
+    ///
+    /// The programs of its boot chain are taken from HOLDFAST_STAGES [default: beside this
+    /// program].
+    #[command(after_help = EXITS)]
     Make {
         #[command(flatten)]
         state: StateDir,
-        /// The cloud that shall know this device, as https://localhost:8443
+        /// The cloud that shall know this device, as https://localhost:8443; without one the
+        /// device works alone
         #[arg(long, value_name = "CLOUD-URL")]
         enrol: Option<String>,
+        /// The CA that the cloud's certificate chains to [default: cloud/ca.pem in the state
+        /// folder]
+        #[arg(long, value_name = "FILE", requires = "enrol")]
+        cloud_ca: Option<PathBuf>,
+        /// The maker's credential at the cloud [default: cloud/maker.json in the state folder]
+        #[arg(long, value_name = "FILE", requires = "enrol")]
+        maker_credential: Option<PathBuf>,
     },
     /// Power the device on, in the foreground, until a signal
+    ///
+    /// One JSON line on standard output says where its two screens are. The device reaches the
+    /// cloud that it was enrolled with and that cloud's Key Center, and nobody else.
+    #[command(after_help = EXITS)]
     Boot {
         #[command(flatten)]
         state: StateDir,
+        /// Where the phone's screen is shown (port 0: any free one)
+        #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+        phone_listen: SocketAddr,
+        /// Where the phone's trusted screen is shown (port 0: any free one)
+        #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+        trusted_listen: SocketAddr,
+        /// A host that the device may reach besides, or where one of its own is now; may be
+        /// repeated
+        #[arg(long, value_name = "HOST:PORT[=ADDR:PORT]")]
+        reach: Vec<String>,
     },
-    /// Say how the device is
+    /// Run a program with HOLDFAST_SOCKET naming the device's local socket
+    ///
+    /// As `holdfast device run -- sh -c 'curl --unix-socket "$HOLDFAST_SOCKET"
+    /// http://localhost/v1/status'`. The exit code is the program's.
+    Run {
+        #[command(flatten)]
+        state: StateDir,
+        /// The program and its arguments
+        #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+        program: Vec<OsString>,
+    },
+    /// Say how the device is; exit code 1 while it is off or its system is not up
+    #[command(after_help = EXITS)]
     Status {
         #[command(flatten)]
         state: StateDir,

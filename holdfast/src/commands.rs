@@ -1,14 +1,17 @@
 //! The commands besides `up`: each part alone, in the foreground.
 
 use crate::args::{Cloud, Device, Keycenter, StateDir};
-use crate::exit::Exit;
+use crate::exit::{Exit, Lacking};
 use crate::programs::become_program;
 use crate::state::State;
-use crate::{doctor as examination, story};
+use crate::story::{Enrolling, Memory};
+use crate::{doctor as examination, radio, story};
 use anyhow::{Context, Result};
 use http_link::Client;
 use serde_json::Value;
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 
 /// `holdfast keycenter serve`: becomes `holdfast-keycenter`.
 pub(crate) fn keycenter(command: Keycenter) -> Result<Exit> {
@@ -29,6 +32,9 @@ pub(crate) fn cloud(command: Cloud) -> Result<Exit> {
     let ca = keycenter_ca.unwrap_or_else(|| state.path("keycenter/ca.pem"));
     let credential =
         keycenter_credential.unwrap_or_else(|| state.path("keycenter/bootstrap/cloud.json"));
+    for (file, option) in [(&ca, "--keycenter-ca"), (&credential, "--keycenter-credential")] {
+        readable(file, option)?;
+    }
     let args = arguments([
         ("--state", state.folder("cloud")?.into()),
         ("--listen", listen.to_string().into()),
@@ -40,6 +46,17 @@ pub(crate) fn cloud(command: Cloud) -> Result<Exit> {
     Ok(Exit::Held)
 }
 
+/// The Key Center makes these files when it first starts.
+fn readable(file: &Path, option: &str) -> Result<()> {
+    std::fs::File::open(file).map(drop).map_err(|error| {
+        let how = format!(
+            "start `holdfast keycenter serve` with this state folder first, or name the file with \
+             {option}"
+        );
+        Lacking(format!("{}: {error}: {how}", file.display())).into()
+    })
+}
+
 fn arguments<const N: usize>(pairs: [(&str, OsString); N]) -> Vec<OsString> {
     let flat = pairs.into_iter().flat_map(|(name, value)| [name.into(), value]);
     std::iter::once("serve".into()).chain(flat).collect()
@@ -48,31 +65,66 @@ fn arguments<const N: usize>(pairs: [(&str, OsString); N]) -> Vec<OsString> {
 /// `holdfast device make|boot|status`.
 pub(crate) async fn device(command: Device) -> Result<Exit> {
     match command {
-        Device::Make { state, enrol } => {
+        Device::Make { state, enrol, cloud_ca, maker_credential } => {
             let state = State::open(state.dir.as_deref())?;
             let _lock = state.lock()?;
-            story::make_alone(&state, enrol.as_deref()).await
+            let enrolling = enrol.as_deref().map(|url| Enrolling {
+                url,
+                ca: cloud_ca.unwrap_or_else(|| state.path("cloud/ca.pem")),
+                credential: maker_credential.unwrap_or_else(|| state.path("cloud/maker.json")),
+            });
+            story::make_alone(&state, enrolling).await
         }
-        Device::Boot { state } => {
-            let state = State::open(state.dir.as_deref())?;
-            let args = ["--state".into(), state.path("device").into()];
+        Device::Boot { state, phone_listen, trusted_listen, reach } => {
+            let state = made(&state)?;
+            let mut args: Vec<OsString> = vec!["--state".into(), state.path("device").into()];
+            args.extend(["--phone-screen".into(), phone_listen.to_string().into()]);
+            args.extend(["--trusted-screen".into(), trusted_listen.to_string().into()]);
+            for route in radio::routes(&Memory::load(&state)?, &reach)? {
+                args.extend(["--radio".into(), route.into()]);
+            }
             become_program("holdfast-board", &args)?;
             Ok(Exit::Held)
         }
-        Device::Status { state, json } => {
-            let state = State::open(state.dir.as_deref())?;
-            status(&state, json).await
-        }
+        Device::Run { state, program } => run(&made(&state)?, &program),
+        Device::Status { state, json } => status(&made(&state)?, json).await,
     }
+}
+
+/// A state folder with a device in it.
+fn made(given: &StateDir) -> Result<State> {
+    let state = State::open_existing(given.dir.as_deref())?;
+    if !state.path("device/made.json").is_file() {
+        let folder = state.root().display();
+        let how = "`holdfast device make` makes one";
+        return Err(Lacking(format!("there is no device in {folder}; {how}")).into());
+    }
+    Ok(state)
+}
+
+/// Becomes `program`, which finds the device's local socket in its environment.
+fn run(state: &State, program: &[OsString]) -> Result<Exit> {
+    let socket = state.path("device/run/holdfast.sock");
+    if std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        let off = "the device is off: `holdfast device boot` powers it on";
+        return Err(Lacking(format!("{}: {off}", socket.display())).into());
+    }
+    let (name, arguments) = program.split_first().context("a program is due")?;
+    let mut command = std::process::Command::new(name);
+    let error = command.args(arguments).env("HOLDFAST_SOCKET", socket).exec();
+    Err(Lacking(format!("{} did not start: {error}", name.display())).into())
 }
 
 async fn status(state: &State, json: bool) -> Result<Exit> {
     let board = Client::unix(&state.path("device/board.sock"));
-    let board: Value = board
-        .get("/v1/status")
-        .send_json()
-        .await
-        .context("the device is off, or there is none: `holdfast device boot` powers it on")?;
+    let Ok(board) = board.get("/v1/status").send_json::<Value>().await else {
+        if json {
+            println!("{}", serde_json::json!({ "board": null, "system": null }));
+        } else {
+            println!("the device is off: `holdfast device boot` powers it on");
+        }
+        return Ok(Exit::Failed);
+    };
     let system = Client::unix(&state.path("device/run/holdfast.sock"));
     let system: Value = system.get("/v1/status").send_json().await.unwrap_or(Value::Null);
     let up = board["ready"] == true;

@@ -6,6 +6,7 @@ mod commands;
 mod doctor;
 mod exit;
 mod programs;
+mod radio;
 mod report;
 mod sample;
 mod state;
@@ -18,6 +19,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if !matches!(cli.command, Command::Device(args::Device::Run { .. })) {
+        // Whatever is written from here on is for its user alone.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    }
     let ended = match cli.command {
         Command::Up(up) => block_on(story::up(up)),
         Command::Keycenter(command) => commands::keycenter(command),

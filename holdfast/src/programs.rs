@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -29,7 +29,8 @@ pub(crate) fn beside(name: &str) -> Result<PathBuf> {
     }
 }
 
-/// A program that runs until it is told to end. Dropping it kills it.
+/// A program that runs until it is told to end. Dropping it asks it to end, waits, and kills it
+/// if it must.
 #[derive(Debug)]
 pub(crate) struct Program {
     name: String,
@@ -93,15 +94,20 @@ impl Program {
 
     /// Asks it to end and waits; after [`STOP_WITHIN`] it is killed.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        if let Some(pid) = self.pid().and_then(|pid| i32::try_from(pid).ok()) {
-            // SAFETY: kill has no memory effects; the child is not reaped before wait below.
-            unsafe { libc::kill(pid, libc::SIGTERM) };
-        }
+        self.ask_to_end();
         if tokio::time::timeout(STOP_WITHIN, self.child.wait()).await.is_err() {
             self.child.kill().await?;
             bail!("{} did not end within {} s and was killed", self.name, STOP_WITHIN.as_secs());
         }
         Ok(())
+    }
+
+    fn ask_to_end(&self) {
+        // A child that was waited for has no id any more.
+        if let Some(pid) = self.pid().and_then(|pid| i32::try_from(pid).ok()) {
+            // SAFETY: kill has no memory effects; the child was not reaped yet.
+            unsafe { libc::kill(pid, libc::SIGTERM) };
+        }
     }
 
     async fn ended_early(&mut self) -> anyhow::Error {
@@ -110,6 +116,20 @@ impl Program {
         let code = status.as_ref().ok().and_then(std::process::ExitStatus::code);
         let message = format!("{} did not start: {words}", self.name);
         if code == Some(3) { Lacking(message).into() } else { anyhow::anyhow!(message) }
+    }
+}
+
+impl Drop for Program {
+    /// Where the story was broken off, by Ctrl-C say, nobody waits but this.
+    fn drop(&mut self) {
+        self.ask_to_end();
+        let start = Instant::now();
+        while self.pid().is_some() && start.elapsed() < STOP_WITHIN / 2 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

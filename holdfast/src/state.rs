@@ -38,6 +38,21 @@ impl State {
         Ok(state)
     }
 
+    /// Opens the state folder, which must be there.
+    pub(crate) fn open_existing(given: Option<&Path>) -> Result<Self> {
+        let root = match given {
+            Some(dir) => std::path::absolute(dir)?,
+            None => default_root()?,
+        };
+        if !root.join("version").is_file() {
+            let how = "Name yours with --state or HOLDFAST_STATE.";
+            return Err(Lacking(format!("{} is no state folder. {how}", root.display())).into());
+        }
+        let state = Self { root };
+        state.check_version()?;
+        Ok(state)
+    }
+
     fn check_version(&self) -> Result<()> {
         let path = self.root.join("version");
         match std::fs::read_to_string(&path) {

@@ -56,4 +56,6 @@ pub struct Enrolment {
 pub struct Enrolled {
     /// The key that the cloud signs activation tickets with: SubjectPublicKeyInfo DER.
     pub ticket_key: Base64,
+    /// Where the Key Center listens: the device's radio must reach it too.
+    pub keycenter_url: String,
 }

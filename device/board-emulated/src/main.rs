@@ -23,6 +23,8 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The environment lacks something: a port, a board, a right.
+const ENVIRONMENT: u8 = 3;
 const CONTROL_SOCKET: &str = "board.sock";
 
 /// The emulated board of one device. Powers it on at once, and off when it is told to end.
@@ -52,7 +54,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("holdfast-board: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(ENVIRONMENT)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The cloud of the story: the Key Center and the cloud, two processes.
 
 use crate::programs::{Program, beside};
+use crate::radio::authority;
 use crate::state::State;
 use anyhow::{Context, Result};
 use http_link::{Client, Connector};
@@ -71,10 +72,11 @@ impl Cloud {
 
     /// `host:port` as the device names it, and the address where that is: for the board's radio.
     pub(crate) fn radio_routes(&self, named: &str) -> Result<Vec<String>> {
-        let mut routes = vec![format!("{}={}", authority(named)?, loopback(&self.at.url)?)];
-        let keycenter = authority(&self.keycenter_at.url)?;
-        routes.push(format!("{keycenter}={}", loopback(&self.keycenter_at.url)?));
-        Ok(routes)
+        let keycenter = &self.keycenter_at.url;
+        Ok(vec![
+            format!("{}={}", authority(named)?, address(&self.at.url)?),
+            format!("{}={}", authority(keycenter)?, address(keycenter)?),
+        ])
     }
 
     /// A credential that the cloud made on its first start: `maker` or `developer`.
@@ -133,19 +135,10 @@ async fn start_server(
     Program::start("the cloud", command, state.folder("log")?.join("cloud.log")).await
 }
 
-/// `host:port` of a URL.
-fn authority(url: &str) -> Result<&str> {
-    let rest = url.strip_prefix("https://").with_context(|| format!("{url:?} is no https URL"))?;
-    Ok(rest.split('/').next().unwrap_or(rest))
-}
-
 /// The loopback address of a server that this process started.
-fn loopback(url: &str) -> Result<String> {
-    address(url).map(|address| address.to_string())
-}
-
 fn address(url: &str) -> Result<SocketAddr> {
-    let port = authority(url)?.rsplit(':').next().unwrap_or_default();
+    let authority = authority(url)?;
+    let port = authority.rsplit(':').next().unwrap_or_default();
     let port = port.parse().with_context(|| format!("{url:?} has no port"))?;
     Ok(SocketAddr::from(([127, 0, 0, 1], port)))
 }

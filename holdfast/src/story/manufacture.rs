@@ -7,7 +7,7 @@ use super::world::Memory;
 use crate::exit::{Exit, Lacking};
 use crate::report::{Evidence, Reporter};
 use crate::state::State;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use effects::{Clock, SystemClock, SystemEntropy, random_array};
 use factory::{
     AvbKey, BoardOrder, CloudConfig, FlashPlan, KeySize, Maker, Release, RollbackIndexes, Stages,
@@ -15,7 +15,7 @@ use factory::{
 };
 use http_link::{Client, Connector};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wire::attest::{Enrolled, Enrolment};
 
 /// The rollback index of what is built today, and of an older image that attackers have.
@@ -40,6 +40,12 @@ pub(crate) async fn manufacture(
     teller
         .step("device.manufacture", async |_| {
             if memory.manufactured {
+                ensure!(
+                    memory.cloud_url.is_some(),
+                    "the device in {} was made without a cloud, and the story needs one. Name \
+                     another folder with --state, or start over with --fresh.",
+                    state.root().display()
+                );
                 let evidence = made(state)?;
                 let line = format!("board {}", evidence["serial"].as_str().unwrap_or("?"));
                 return Ok(((), Evidence::existing(line, evidence)));
@@ -52,9 +58,7 @@ pub(crate) async fn manufacture(
                     ca_pem: std::fs::read_to_string(&cloud.at.ca)?,
                 },
             };
-            let evidence = make(state, Some(&enroller)).await?;
-            memory.manufactured = true;
-            memory.save(state)?;
+            let evidence = make(state, Some(&enroller), memory).await?;
             let line = format!(
                 "board {}; {} partitions signed under {}…",
                 evidence["serial"].as_str().unwrap_or("?"),
@@ -66,8 +70,19 @@ pub(crate) async fn manufacture(
         .await
 }
 
+/// Where `holdfast device make` enrols the device, and with what.
+#[derive(Debug)]
+pub(crate) struct Enrolling<'a> {
+    /// The cloud's address.
+    pub(crate) url: &'a str,
+    /// The CA that its certificate chains to.
+    pub(crate) ca: PathBuf,
+    /// The credential of the maker.
+    pub(crate) credential: PathBuf,
+}
+
 /// `holdfast device make`.
-pub(crate) async fn make_alone(state: &State, enrol: Option<&str>) -> Result<Exit> {
+pub(crate) async fn make_alone(state: &State, enrol: Option<Enrolling<'_>>) -> Result<Exit> {
     let mut memory = Memory::load(state)?;
     if memory.manufactured {
         bail!(
@@ -75,40 +90,40 @@ pub(crate) async fn make_alone(state: &State, enrol: Option<&str>) -> Result<Exi
             state.path("device").display()
         );
     }
-    let enroller = enrol.map(|url| enroller(state, url)).transpose()?;
-    let evidence = make(state, enroller.as_ref()).await?;
-    memory.manufactured = true;
-    memory.cloud_url = enrol.map(str::to_owned);
-    memory.save(state)?;
+    let enroller = enrol.as_ref().map(enroller).transpose()?;
+    let evidence = make(state, enroller.as_ref(), &mut memory).await?;
     let mut reporter = Reporter::new(false);
     reporter.note(&format!("{}", serde_json::to_string_pretty(&evidence)?));
     Ok(Exit::Held)
 }
 
-/// The cloud at `url`, whose CA and maker credential lie in the state folder.
-fn enroller(state: &State, url: &str) -> Result<Enroller> {
-    let read = |relative: &str| {
-        std::fs::read_to_string(state.path(relative)).map_err(|error| {
+fn enroller(at: &Enrolling<'_>) -> Result<Enroller> {
+    let read = |path: &Path, option: &str| {
+        std::fs::read_to_string(path).map_err(|error| {
             Lacking(format!(
-                "{}: {error}. Enrolling takes the cloud's CA and its maker credential: put them \
-                 there.",
-                state.path(relative).display()
+                "{}: {error}. The cloud makes this file when it starts; where it runs in another \
+                 state folder, name the file with {option}.",
+                path.display()
             ))
         })
     };
-    let ca_pem = read("cloud/ca.pem")?;
-    let maker: Value = serde_json::from_str(&read("cloud/maker.json")?)?;
-    let token = maker["credential"].as_str().context("cloud/maker.json has no credential")?;
+    let ca_pem = read(&at.ca, "--cloud-ca")?;
+    let maker: Value = serde_json::from_str(&read(&at.credential, "--maker-credential")?)
+        .with_context(|| format!("{} is damaged", at.credential.display()))?;
+    let token = maker["credential"]
+        .as_str()
+        .with_context(|| format!("{} has no credential", at.credential.display()))?;
     Ok(Enroller {
-        client: Client::new(url, ca_pem.as_bytes(), Connector::Tcp)?,
+        client: Client::new(at.url, ca_pem.as_bytes(), Connector::Tcp)?,
         maker_token: token.to_owned(),
-        config: CloudConfig { url: url.to_owned(), ca_pem },
+        config: CloudConfig { url: at.url.to_owned(), ca_pem },
     })
 }
 
 /// Makes keys, board and flash image, boots once in the factory, and installs the certificate.
-/// What an interrupted run left is thrown away: that board has no certificate.
-async fn make(state: &State, enroller: Option<&Enroller>) -> Result<Value> {
+/// What an interrupted run left is thrown away: that board has no certificate. From the moment
+/// that `memory` is saved the device counts.
+async fn make(state: &State, enroller: Option<&Enroller>, memory: &mut Memory) -> Result<Value> {
     let dir = state.path("device");
     if dir.exists() {
         std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
@@ -133,7 +148,7 @@ async fn make(state: &State, enroller: Option<&Enroller>) -> Result<Value> {
     let device = Device::boot(&dir, &Wiring::default(), log).await?;
     let certified = certify(&device, &maker, &serial, &clock, enroller).await;
     device.power_off().await?;
-    let certificates = certified?;
+    let (certificates, enrolled) = certified?;
     let mut evidence = json!({
         "serial": serial,
         "root_key_hash": hex(&maker.avb_key().digest()),
@@ -143,34 +158,39 @@ async fn make(state: &State, enroller: Option<&Enroller>) -> Result<Value> {
         "enrolled": enroller.map(|it| &it.config.url),
     });
     state.write_private("device/made.json", &serde_json::to_vec(&evidence)?)?;
+    memory.cloud_url = enroller.map(|it| it.config.url.clone());
+    memory.keycenter_url = enrolled.map(|it| it.keycenter_url);
+    memory.manufactured = true;
+    memory.save(state)?;
     evidence["flash_bytes"] = std::fs::metadata(&image)?.len().into();
     Ok(evidence)
 }
 
 /// In the factory: the key that the TEE made gets its certificate; the cloud its public key.
+/// How many certificates there are, and what the cloud answered.
 async fn certify(
     device: &Device,
     maker: &Maker,
     serial: &str,
     clock: &SystemClock,
     enroller: Option<&Enroller>,
-) -> Result<usize> {
+) -> Result<(usize, Option<Enrolled>)> {
     let request: Value = device.api().post("/v1/factory/csr").send_json().await?;
     let key: wire::Base64 = serde_json::from_value(request["public_key"].clone())?;
     let chain = maker.certify_device(serial, &key.0, clock.now(), &SystemEntropy)?;
     let chain: Vec<wire::Base64> = chain.into_iter().map(wire::Base64).collect();
-    let ticket_key = match enroller {
+    let enrolled: Option<Enrolled> = match enroller {
         Some(enroller) => {
             let enrolment = Enrolment { chain: chain.clone() };
             let request = enroller.client.post("/v1/makers/devices").bearer(&enroller.maker_token);
-            let enrolled: Enrolled = request.json(&enrolment).send_json().await?;
-            Some(enrolled.ticket_key)
+            Some(request.json(&enrolment).send_json().await?)
         }
         None => None,
     };
+    let ticket_key = enrolled.as_ref().map(|it| &it.ticket_key);
     let install = json!({ "chain": chain, "ticket_key": ticket_key });
     device.api().post("/v1/factory/install").json(&install).send().await?;
-    Ok(chain.len())
+    Ok((chain.len(), enrolled))
 }
 
 fn maker(state: &State, clock: &SystemClock) -> Result<Maker> {

@@ -15,7 +15,8 @@ mod step;
 mod world;
 
 pub(crate) use device::{BoardStatus, stage_line};
-pub(crate) use manufacture::make_alone;
+pub(crate) use manufacture::{Enrolling, make_alone};
+pub(crate) use world::Memory;
 
 use crate::args::Up;
 use crate::exit::{Exit, Lacking};
@@ -32,7 +33,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use step::{Stopped, Teller};
 use wire::account::Session;
-use world::{Memory, World};
+use world::World;
 
 /// Plays the story and, unless it is to end at once, stays up until a signal.
 pub(crate) async fn up(args: Up) -> Result<Exit> {
@@ -152,13 +153,7 @@ impl Story {
             })
             .await;
         match (started, lacking) {
-            (Ok(cloud), _) => {
-                if self.memory.cloud_url.is_none() {
-                    self.memory.cloud_url = Some(cloud.at.url.clone());
-                    self.memory.save(&self.state)?;
-                }
-                Ok(cloud)
-            }
+            (Ok(cloud), _) => Ok(cloud),
             (Err(Stopped), Some(what)) => Err(Lacking(what).into()),
             (Err(Stopped), None) => anyhow::bail!("the cloud did not start"),
         }

@@ -18,6 +18,9 @@ pub(crate) const ANY_PORT: SocketAddr =
 pub(crate) struct Memory {
     /// How the device names its cloud.
     pub(crate) cloud_url: Option<String>,
+    /// Where that cloud's Key Center listened when the device was enrolled.
+    #[serde(default)]
+    pub(crate) keycenter_url: Option<String>,
     /// The device was made, certificate and all.
     #[serde(default)]
     pub(crate) manufactured: bool,

@@ -57,5 +57,6 @@ async fn enrol(
     app.attest.register_maker(&maker, root).await?;
     app.attest.enrol_device(&chain).await?;
     let ticket_key = app.find.ticket_public_key()?.into();
-    Ok((StatusCode::CREATED, Json(Enrolled { ticket_key })))
+    let keycenter_url = app.key_center.url.clone();
+    Ok((StatusCode::CREATED, Json(Enrolled { ticket_key, keycenter_url })))
 }

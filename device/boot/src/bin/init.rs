@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = "bin/system";
+/// The system's local API, in its folder of sockets.
+const SOCKET: &str = "holdfast.sock";
 const SYSTEM_OPTIONS: &std::ffi::CStr = c"mode=755,size=256m";
 /// Pauses before a new start: the first, and the longest that doubling leads to.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -94,6 +96,8 @@ fn keep_running(
         .variable("HOLDFAST_DATA", &folder(&handover.arguments.data_dir))
         .variable("HOLDFAST_RUN", &folder(&handover.arguments.run_dir))
         .variable("HOLDFAST_SYSTEM", &folder(root))
+        // For the programs that the system starts.
+        .variable("HOLDFAST_SOCKET", &folder(&handover.arguments.run_dir.join(SOCKET)))
         .give(nothing.as_fd(), 0)
         .give(nothing.as_fd(), 1)
         .give(flash.file().as_fd(), fds::FLASH)
