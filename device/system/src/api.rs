@@ -15,7 +15,8 @@
 //! | `POST /v1/account/bind` | `{"token"}` → `{"device_id", "account_id", "attestation"}` ([`wire::attest::Statement`]) | 409 `bound_to_another`, 423 `activation_due` |
 //! | `POST /v1/account/sign-in` | `{"login", "password"}` → as bind | as bind |
 //! | `POST /v1/attest` | `{"challenge": base64}` → `{"chain": [base64 DER, leaf first]}` | |
-//! | `PUT /v1/files` | tar (pax) → `{"files", "dirs", "links", "bytes", "skipped": [{"path", "why"}]}`, durable | 423 `locked`; 400 `bad_archive` |
+//! | `PUT /v1/files` | tar (pax) → `{"files", "dirs", "links", "bytes", "removed", "skipped": [{"path", "why"}]}`, durable; merges | 423 `locked`; 400 `bad_archive` |
+//! | `PUT /v1/files?replace=true` | the same; what the archive does not name is removed once all of it came (`removed` says how many names), also what is of another kind under its name | the same |
 //! | `GET /v1/files/tar` | → the whole area as tar; breaks off where it fails | 423 `locked` |
 //! | `GET /v1/files?path=` | percent-encoded bytes → `{"entries": [{"name": base64, "display", "kind": "file"\|"folder"\|"symlink", "size", "mode", "mtime_ms", "target": base64\|null}]}` | 423 `locked`, 404 `not_found` |
 //! | `GET /v1/files/content?path=` | → the bytes | 423 `locked`, 404 `not_found` |

@@ -19,7 +19,7 @@ mod sync;
 
 pub use account::Binding;
 pub use events::Events;
-pub use files::{Content, Entry, EntryKind, Listing, Skipped, Transfer};
+pub use files::{Content, Entry, EntryKind, Listing, Others, Skipped, Transfer};
 pub use push::Registered;
 pub use start::{BootError, Folders, Parts};
 pub use status::{Find, Prompt, Status, Summary, View};

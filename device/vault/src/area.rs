@@ -222,6 +222,26 @@ impl Area {
         self.sync()
     }
 
+    /// Removes what is at `path`, a directory with everything in it; no error where there is
+    /// nothing. Durable with the next sync.
+    pub fn remove_tree(&self, path: &TreePath) -> Result<(), VaultError> {
+        let (directory, name) = self.place_of(path)?;
+        let system = |error| VaultError::system(path, error);
+        let disk = self.0.keys.disk_name(&directory.id, &name);
+        let temporary = self.temporary_name(path)?;
+        // Gone in one step; a killed process leaves a temporary.
+        match rustix::fs::renameat(&directory.fd, &disk.name, &directory.fd, &temporary) {
+            Err(Errno::NOENT) => return Ok(()),
+            renamed => renamed.map_err(system)?,
+        }
+        self.open_directories().clear();
+        remove_all(&directory.fd, &temporary).map_err(system)?;
+        match disk.beside {
+            Some((beside, _)) => remove_all(&directory.fd, &beside).map_err(system),
+            None => Ok(()),
+        }
+    }
+
     /// What is at `path`.
     pub fn metadata(&self, path: &TreePath) -> Result<Metadata, VaultError> {
         let Some((parent, name)) = path.split() else {

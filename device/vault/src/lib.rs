@@ -52,4 +52,4 @@ pub use error::VaultError;
 pub use header::Attributes;
 pub use keys::Id;
 pub use reader::FileReader;
-pub use tar::{TransferError, export_tar, import_tar};
+pub use tar::{TransferError, export_tar, import_tar, replace_with_tar};

@@ -5,7 +5,7 @@ use crate::batch::Batch;
 use crate::error::VaultError;
 use crate::header::Attributes;
 use snapshot::path::TreePath;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
 use treetar::read::{Chunk, ReadError, Reader};
 use treetar::write::Writer;
@@ -36,29 +36,92 @@ pub enum TransferError {
 /// Nothing leaves the area: paths that try, links to outside of the archive's own tree, and
 /// what an area does not keep are left out and reported.
 pub fn import_tar(from: impl Read, area: &Area) -> Result<Summary, TransferError> {
-    let mut import =
-        Import { batch: area.batch(), summary: Summary::default(), sizes: HashMap::new() };
-    let mut archive = Reader::new(from);
-    let carried = import.all(&mut archive);
-    let failures = import.batch.finish();
-    carried?;
-    let mut summary = import.summary;
-    for (path, error) in failures? {
-        summary.files -= 1;
-        summary.bytes -= import.sizes.get(&path).copied().unwrap_or(0);
-        summary.skip(path.as_bytes(), error.to_string());
-    }
-    Ok(summary)
+    Import::new(area, None).run(from)
 }
 
-struct Import {
+/// Makes the area what the archive is: like [`import_tar`], and what is in the area under a
+/// name of the archive but of another kind gives way. What the archive does not name is removed
+/// once all of it came; where the archive broke, it stays. Says how many names were removed; a
+/// directory counts as one.
+pub fn replace_with_tar(from: impl Read, area: &Area) -> Result<(Summary, u64), TransferError> {
+    let mut named = HashSet::new();
+    let summary = Import::new(area, Some(&mut named)).run(from)?;
+    let removed = remove_others(area, &TreePath::root(), &named)?;
+    area.sync()?;
+    Ok((summary, removed))
+}
+
+/// Removes what is below `directory` and not in `named`.
+fn remove_others(
+    area: &Area,
+    directory: &TreePath,
+    named: &HashSet<TreePath>,
+) -> Result<u64, VaultError> {
+    let mut removed = 0;
+    for (name, metadata) in area.list(directory)? {
+        let path = directory.join(&name)?;
+        if !named.contains(&path) {
+            area.remove_tree(&path)?;
+            removed += 1;
+        } else if metadata.kind == Kind::Directory {
+            removed += remove_others(area, &path, named)?;
+        }
+    }
+    Ok(removed)
+}
+
+struct Import<'a> {
+    area: &'a Area,
     batch: Batch,
     summary: Summary,
+    /// Where the area is to become what the archive is: every name that it has.
+    named: Option<&'a mut HashSet<TreePath>>,
     /// Files by path, so that one that comes again is counted once.
     sizes: HashMap<TreePath, u64>,
 }
 
-impl Import {
+impl<'a> Import<'a> {
+    fn new(area: &'a Area, named: Option<&'a mut HashSet<TreePath>>) -> Self {
+        let (batch, summary, sizes) = (area.batch(), Summary::default(), HashMap::new());
+        Self { area, batch, summary, named, sizes }
+    }
+
+    fn run(mut self, from: impl Read) -> Result<Summary, TransferError> {
+        let carried = self.all(&mut Reader::new(from));
+        let failures = self.batch.finish();
+        carried?;
+        let mut summary = self.summary;
+        for (path, error) in failures? {
+            summary.files -= 1;
+            summary.bytes -= self.sizes.get(&path).copied().unwrap_or(0);
+            summary.skip(path.as_bytes(), error.to_string());
+        }
+        Ok(summary)
+    }
+
+    /// Notes the entry's name, and those of the directories above; what is in its way goes.
+    fn make_way(&mut self, path: &TreePath, entry: &Entry) -> Result<(), VaultError> {
+        let Some(named) = &mut self.named else { return Ok(()) };
+        let mut above = path.clone();
+        while named.insert(above.clone())
+            && let Some((parent, _)) = above.split()
+        {
+            above = parent;
+        }
+        if path.is_root() {
+            return Ok(());
+        }
+        let there = match self.area.metadata(path) {
+            Ok(there) => there.kind == Kind::Directory,
+            Err(VaultError::NotFound { .. } | VaultError::NotADirectory { .. }) => return Ok(()),
+            // Whatever it was, it is not what the archive has.
+            Err(VaultError::Altered { .. }) => return self.area.remove_tree(path),
+            Err(error) => return Err(error),
+        };
+        let wanted = matches!(entry.kind, treetar::Kind::Directory);
+        if there == wanted { Ok(()) } else { self.area.remove_tree(path) }
+    }
+
     fn all<R: Read>(&mut self, archive: &mut Reader<R>) -> Result<(), TransferError> {
         while let Some(entry) = archive.next_entry()? {
             let path = match TreePath::lenient(&entry.path) {
@@ -85,6 +148,7 @@ impl Import {
         entry: &Entry,
         archive: &mut Reader<R>,
     ) -> Result<(), TransferError> {
+        self.make_way(path, entry)?;
         let attributes = Attributes {
             mode: (entry.mode & 0o7777) as u16,
             mtime_s: entry.mtime_s,

@@ -9,7 +9,7 @@ use std::path::Path;
 use treetar::read::{Chunk, Reader};
 use treetar::write::Writer;
 use treetar::{Entry, Kind, Summary};
-use vault::{Area, Attributes, VaultError, export_tar, import_tar};
+use vault::{Area, Attributes, VaultError, export_tar, import_tar, replace_with_tar};
 
 fn key() -> Secret<32> {
     Secret::new([7; 32])
@@ -430,4 +430,55 @@ fn s3_1_3_an_erased_area_is_gone_and_its_headers_were_overwritten() {
     let same = before.iter().zip(&after).filter(|(a, b)| a == b).count();
     assert!(same < before.len() / 4, "{same} of {} bytes survived", before.len());
     assert_eq!(vault::erase(&at).expect("again"), vault::Erased::default());
+}
+
+#[test]
+fn a_replacing_import_leaves_what_the_archive_has_and_nothing_else() {
+    let (_folder, area) = area();
+    let file = |name: &[u8]| (entry(name, Kind::File { size: 3 }), b"abc".to_vec());
+    let dir = |name: &[u8]| (entry(name, Kind::Directory), Vec::new());
+    let long = [b'l'; 255];
+    let link = |name: &[u8]| (entry(name, Kind::Symlink { target: b"x".to_vec() }), Vec::new());
+    let before = [
+        dir(b"becomes file"),
+        file(b"becomes file/inside"),
+        file(b"becomes folder"),
+        link(b"becomes folder too"),
+        dir(b"gone"),
+        dir(b"gone/deep"),
+        file(b"gone/deep/file"),
+        file(&long),
+        dir(b"stays"),
+        file(b"stays/gone"),
+        file(b"stays/one"),
+    ];
+    carried(&before, &area);
+    let after = [
+        file(b"becomes file"),
+        dir(b"becomes folder"),
+        file(b"becomes folder/inside"),
+        dir(b"becomes folder too"),
+        file(b"new"),
+        dir(b"stays"),
+        file(b"stays/one"),
+    ];
+    let (summary, removed) = replace_with_tar(&archive(&after)[..], &area).expect("replaced");
+    assert_eq!((summary.skipped, removed), (vec![], 3));
+    let mut now = nodes(&exported(&area));
+    now.retain(|(entry, _)| entry.path != b"./");
+    let names = |nodes: &[Node]| -> Vec<Vec<u8>> {
+        nodes.iter().map(|(e, _)| e.path.strip_suffix(b"/").unwrap_or(&e.path).to_vec()).collect()
+    };
+    assert_eq!(names(&now), names(&after));
+}
+
+#[test]
+fn a_replacing_import_that_breaks_off_removes_nothing() {
+    let (_folder, area) = area();
+    let file = |name: &[u8]| (entry(name, Kind::File { size: 3 }), b"abc".to_vec());
+    carried(&[file(b"old")], &area);
+    let whole = archive(&[file(b"new")]);
+    assert!(replace_with_tar(&whole[..whole.len() - 1024], &area).is_err());
+    assert_eq!(area.read_file(&path(b"old")).expect("there").size(), 3);
+    assert_eq!(area.read_file(&path(b"new")).expect("there").size(), 3);
 }

@@ -2,7 +2,14 @@
 
 use crate::state::State;
 use anyhow::{Context, Result};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+use rustix::path::Arg;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// How the content of a folder is copied.
@@ -41,69 +48,108 @@ pub(crate) fn put_flash_back(from: &Path, board: &Path) -> Result<()> {
 /// block never changes.
 pub(crate) fn cloud(from: &State, to: &State) -> Result<()> {
     copy_tree(&from.path("keycenter"), &to.path("keycenter"), Files::Copied)?;
-    std::fs::create_dir_all(to.path("cloud"))?;
-    for entry in std::fs::read_dir(from.path("cloud"))? {
-        let entry = entry?;
-        let target = to.path("cloud").join(entry.file_name());
-        let files = if entry.file_name() == "blocks" { Files::Linked } else { Files::Copied };
-        copy_entry(&entry.path(), &target, files)?;
-    }
-    Ok(())
+    let copy = || -> io::Result<()> {
+        make_folder(CWD, &to.path("cloud"))?;
+        let (from, to) = (open(CWD, &from.path("cloud"))?, open(CWD, &to.path("cloud"))?);
+        for name in names_in(&from)? {
+            let blocks = name.as_bytes() == b"blocks";
+            let files = if blocks { Files::Linked } else { Files::Copied };
+            copy_entry((&from, &to), &name, files)?;
+        }
+        Ok(())
+    };
+    copy().with_context(|| format!("{} can't be copied", from.path("cloud").display()))
 }
 
 fn copy_tree(from: &Path, to: &Path, files: Files) -> Result<()> {
-    let read =
-        std::fs::read_dir(from).with_context(|| format!("{} can't be read", from.display()))?;
-    std::fs::create_dir_all(to)?;
-    for entry in read {
-        let entry = entry?;
-        copy_entry(&entry.path(), &to.join(entry.file_name()), files)?;
-    }
-    let metadata = std::fs::metadata(from)?;
-    std::fs::set_permissions(to, metadata.permissions())?;
-    set_times(to, &metadata)
+    let copy = || -> io::Result<()> {
+        let source = open(CWD, from)?;
+        make_folder(CWD, to)?;
+        copy_content(&source, &open(CWD, to)?, files)
+    };
+    copy().with_context(|| format!("{} can't be copied to {}", from.display(), to.display()))
 }
 
-fn copy_entry(from: &Path, to: &Path, files: Files) -> Result<()> {
-    let metadata = std::fs::symlink_metadata(from)?;
-    let kind = metadata.file_type();
-    if kind.is_dir() {
-        copy_tree(from, to, files)
-    } else if kind.is_symlink() {
-        Ok(symlink(std::fs::read_link(from)?, to)?)
-    } else if kind.is_socket() || kind.is_fifo() {
-        // Sockets belong to processes that are gone.
-        Ok(())
-    } else if files == Files::Linked && std::fs::hard_link(from, to).is_ok() {
-        Ok(())
-    } else {
-        copy_file(from, to)
+/// From folder to folder, by name: encrypted names are long, and a path of many of them would
+/// be longer than the system takes.
+fn copy_content(from: &OwnedFd, to: &OwnedFd, files: Files) -> io::Result<()> {
+    for name in names_in(from)? {
+        copy_entry((from, to), &name, files)?;
     }
+    let stat = rustix::fs::fstat(from)?;
+    rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode))?;
+    set_times(to, &stat)
+}
+
+fn copy_entry((from, to): (&OwnedFd, &OwnedFd), name: &CStr, files: Files) -> io::Result<()> {
+    let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => {
+            make_folder(to, name)?;
+            copy_content(&open(from, name)?, &open(to, name)?, files)
+        }
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(from, name, Vec::new())?;
+            Ok(rustix::fs::symlinkat(target, to, name)?)
+        }
+        FileType::RegularFile => {
+            let linked = files == Files::Linked
+                && rustix::fs::linkat(from, name, to, name, AtFlags::empty()).is_ok();
+            if linked { Ok(()) } else { copy_file_at((from, name), (to, name)) }
+        }
+        // Sockets belong to processes that are gone.
+        _ => Ok(()),
+    }
+}
+
+fn open(within: impl AsFd, path: impl Arg) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(within, path, flags, Mode::empty())?)
+}
+
+fn make_folder(within: impl AsFd, path: impl Arg) -> io::Result<()> {
+    match rustix::fs::mkdirat(within, path, Mode::from_raw_mode(0o700)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn names_in(folder: &OwnedFd) -> io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let name = entry?.file_name().to_owned();
+        if !matches!(name.as_bytes(), b"." | b"..") {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// Copies a file's data and leaves its holes.
 pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<()> {
-    let copy = || -> std::io::Result<()> {
-        let source = std::fs::File::open(from)?;
-        let metadata = source.metadata()?;
-        let mut target = std::fs::File::create(to)?;
-        if metadata.blocks() * 512 < metadata.len() {
-            copy_extents(&source, &target, metadata.len())?;
-        } else {
-            std::io::copy(&mut &source, &mut target)?;
-        }
-        target.set_len(metadata.len())?;
-        target.set_permissions(metadata.permissions())
-    };
-    copy().with_context(|| format!("{} can't be copied to {}", from.display(), to.display()))?;
-    set_times(to, &std::fs::metadata(from)?)
+    copy_file_at((CWD, from), (CWD, to))
+        .with_context(|| format!("{} can't be copied to {}", from.display(), to.display()))
 }
 
-fn copy_extents(
-    source: &std::fs::File,
-    target: &std::fs::File,
-    length: u64,
-) -> std::io::Result<()> {
+fn copy_file_at<N: Arg>(from: (impl AsFd, N), to: (impl AsFd, N)) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let source = File::from(rustix::fs::openat(from.0, from.1, flags, Mode::empty())?);
+    let stat = rustix::fs::fstat(&source)?;
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let mut target = File::from(rustix::fs::openat(to.0, to.1, flags, mode)?);
+    let length = stat.st_size.unsigned_abs();
+    if stat.st_blocks.unsigned_abs() * 512 < length {
+        copy_extents(&source, &target, length)?;
+    } else {
+        io::copy(&mut &source, &mut target)?;
+    }
+    target.set_len(length)?;
+    rustix::fs::fchmod(&target, mode)?;
+    set_times(&target, &stat)
+}
+
+fn copy_extents(source: &File, target: &File, length: u64) -> io::Result<()> {
     use rustix::fs::{SeekFrom, seek};
     use std::os::unix::fs::FileExt;
     let mut buffer = vec![0; 1 << 20];
@@ -126,16 +172,40 @@ fn copy_extents(
     Ok(())
 }
 
-fn set_times(path: &Path, metadata: &std::fs::Metadata) -> Result<()> {
-    let times = std::fs::FileTimes::new()
-        .set_modified(metadata.modified()?)
-        .set_accessed(metadata.accessed()?);
-    Ok(std::fs::File::open(path)?.set_times(times)?)
+fn set_times(of: impl AsFd, stat: &Stat) -> io::Result<()> {
+    let at = |tv_sec, nanoseconds| Timespec { tv_sec, tv_nsec: nanoseconds as _ };
+    let times = Timestamps {
+        last_access: at(stat.st_atime, stat.st_atime_nsec),
+        last_modification: at(stat.st_mtime, stat.st_mtime_nsec),
+    };
+    Ok(rustix::fs::futimens(of, &times)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_tree_deeper_than_a_path_can_be_is_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        std::fs::create_dir(&from).unwrap();
+        let deep = |base: &Path, make: bool| {
+            let mut at = open(CWD, base).unwrap();
+            for _ in 0..40 {
+                let name = "d".repeat(200);
+                if make {
+                    make_folder(&at, name.as_str()).unwrap();
+                }
+                at = open(&at, name.as_str()).unwrap();
+            }
+            at
+        };
+        deep(&from, true);
+        copy_tree(&from, &to, Files::Copied).unwrap();
+        deep(&to, false);
+    }
 
     #[test]
     fn a_clone_of_a_device_shares_nothing_with_it() {

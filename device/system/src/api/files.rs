@@ -2,7 +2,7 @@
 //! readers and writers.
 
 use super::{Answer, Shared, answer};
-use crate::device::{Device, Entry, blocking};
+use crate::device::{Device, Entry, Others, blocking};
 use crate::error::Error;
 use crate::percent;
 use axum::body::Body;
@@ -16,10 +16,19 @@ use std::sync::Arc;
 use wire::Base64;
 
 /// `PUT /v1/files`
-pub(super) async fn import(State(device): Shared, request: Request) -> Answer {
+pub(super) async fn import(
+    State(device): Shared,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Answer {
+    let others = match query.as_deref() {
+        Some("replace=true") => Others::Go,
+        None | Some("" | "replace=false") => Others::Stay,
+        Some(_) => return Err(Error::BadRequest("the query is replace=true or nothing".into())),
+    };
     let mut from = pipe::reader(request.into_body().into_data_stream());
     let transfer = blocking(&device, move |device| {
-        let transfer = device.import(&mut from)?;
+        let transfer = device.import(&mut from, others)?;
         // What follows the archive's end is padding; the sender may finish in peace.
         let mut rest = from.take(1 << 20);
         let _ = std::io::copy(&mut rest, &mut std::io::sink());

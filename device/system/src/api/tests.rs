@@ -52,6 +52,36 @@ async fn a_folder_goes_in_and_comes_out_the_same() {
 }
 
 #[tokio::test]
+async fn a_replacing_import_ends_with_the_folder_as_it_is() {
+    let bench = Bench::in_use().await;
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path());
+    let put = async |path: &str, folder: &Path| -> Value {
+        bench.api().put(path).bytes(tar_of(folder)).send_json().await.unwrap()
+    };
+    assert_eq!(put("/v1/files?replace=true", folder.path()).await["removed"], 0);
+    // Added, changed, renamed, removed, and a link where a folder was.
+    std::fs::write(folder.path().join("added"), b"1").unwrap();
+    std::fs::write(folder.path().join("empty"), b"no more").unwrap();
+    std::fs::rename(folder.path().join("sub/large"), folder.path().join("moved")).unwrap();
+    std::fs::remove_dir_all(folder.path().join("sub")).unwrap();
+    std::os::unix::fs::symlink("moved", folder.path().join("sub")).unwrap();
+    let compare = async || {
+        let back = bench.api().get("/v1/files/tar").send().await.unwrap();
+        let back = back.bytes(16 << 20).await.unwrap();
+        treetar::compare_tar_with_folder(&back[..], folder.path()).unwrap()
+    };
+    let other = tempfile::tempdir().unwrap();
+    std::fs::write(other.path().join("merged"), b"2").unwrap();
+    assert_eq!(put("/v1/files", other.path()).await["removed"], 0);
+    assert!(!compare().await.is_empty());
+    assert_eq!(put("/v1/files?replace=true", folder.path()).await["removed"], 1);
+    assert_eq!(compare().await, []);
+    let odd = bench.api().put("/v1/files?replace=maybe").bytes(tar_of(folder.path())).send().await;
+    assert!(matches!(odd, Err(Error::Refused(r)) if r.error == "bad_request"));
+}
+
+#[tokio::test]
 async fn nonsense_and_absent_paths_are_refused() {
     let bench = Bench::in_use().await;
     for (path, status) in [

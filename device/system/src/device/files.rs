@@ -25,8 +25,19 @@ pub struct Transfer {
     pub links: u64,
     /// Bytes of all files.
     pub bytes: u64,
+    /// Names that the area had and the archive did not: removed where that was asked for.
+    pub removed: u64,
     /// Everything that was left out.
     pub skipped: Vec<Skipped>,
+}
+
+/// What becomes of files that an archive does not name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// They stay.
+    Stay,
+    /// They are removed once the whole archive came.
+    Go,
 }
 
 /// Something that was left out.
@@ -49,6 +60,7 @@ impl From<treetar::Summary> for Transfer {
             dirs: summary.dirs,
             links: summary.symlinks + summary.hardlinks,
             bytes: summary.bytes,
+            removed: 0,
             skipped: summary.skipped.into_iter().map(skipped).collect(),
         }
     }
@@ -92,13 +104,16 @@ pub enum EntryKind {
 
 impl Device {
     /// Imports a tar archive (pax). What came is durable when this returns.
-    pub fn import(&self, from: impl Read + Send) -> Result<Transfer, Error> {
+    pub fn import(&self, from: impl Read + Send, others: Others) -> Result<Transfer, Error> {
         let (area, watch) = self.area()?;
         let from = Guarded { inner: from, watch };
-        let summary =
-            vault::import_tar(from, &area).map_err(|error| transfer_error(self, error))?;
+        let imported = match others {
+            Others::Stay => vault::import_tar(from, &area).map(|summary| (summary, 0)),
+            Others::Go => vault::replace_with_tar(from, &area),
+        };
+        let (summary, removed) = imported.map_err(|error| transfer_error(self, error))?;
         self.touch();
-        Ok(summary.into())
+        Ok(Transfer { removed, ..summary.into() })
     }
 
     /// Writes the whole area as a tar archive (pax).
