@@ -1,5 +1,6 @@
 //! What the story shows: one line a step for people, one JSON object a step for programs.
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
@@ -27,12 +28,25 @@ pub(crate) struct Step {
     pub(crate) evidence: Value,
 }
 
+/// What turns or fills on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bar {
+    /// A spinner.
+    Waiting,
+    /// A bar with figures.
+    Counting,
+}
+
+/// A step that is shorter shows no bar.
+const SHOWN_AFTER: Duration = Duration::from_secs(1);
+const BAR: &str = "  {msg:<24} {bar:32} {bytes:>10} of {total_bytes:<10} {bytes_per_sec}";
+
 /// Where the story goes.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     json: bool,
     colour: bool,
-    bar: Option<indicatif::ProgressBar>,
+    bar: Option<(Bar, ProgressBar)>,
 }
 
 impl Reporter {
@@ -82,28 +96,45 @@ impl Reporter {
         }
     }
 
+    /// A step begins whose length nobody knows: after a second a spinner turns on standard error.
+    pub(crate) fn waiting(&mut self, what: &str) {
+        let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        spinner.set_style(ProgressStyle::default_spinner());
+        spinner.set_message(what.to_owned());
+        let weak = spinner.downgrade();
+        std::thread::spawn(move || {
+            std::thread::sleep(SHOWN_AFTER);
+            if let Some(spinner) = weak.upgrade().filter(|it| !it.is_finished()) {
+                spinner.set_draw_target(ProgressDrawTarget::stderr());
+                spinner.enable_steady_tick(Duration::from_millis(100));
+            }
+        });
+        self.clear();
+        self.bar = Some((Bar::Waiting, spinner));
+    }
+
     /// Says how far a long step is. Shown after the first second, on standard error.
     pub(crate) fn progress(&mut self, what: &str, done: u64, of: u64) {
-        let bar = self.bar.get_or_insert_with(|| {
-            let bar = indicatif::ProgressBar::new(of.max(1));
-            let style = indicatif::ProgressStyle::with_template(
-                "  {msg:<24} {bar:32} {bytes:>10} of {total_bytes:<10} {bytes_per_sec}",
-            );
-            if let Ok(style) = style {
+        if !matches!(self.bar, Some((Bar::Counting, _))) {
+            self.clear();
+            let bar = ProgressBar::with_draw_target(Some(of.max(1)), ProgressDrawTarget::hidden());
+            if let Ok(style) = ProgressStyle::with_template(BAR) {
                 bar.set_style(style);
             }
-            bar
-        });
+            self.bar = Some((Bar::Counting, bar));
+        }
+        let Some((_, bar)) = &self.bar else { return };
+        if bar.is_hidden() && bar.elapsed() > SHOWN_AFTER {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
         bar.set_message(what.to_owned());
         bar.set_length(of.max(done).max(1));
-        if bar.elapsed() > Duration::from_secs(1) {
-            bar.set_position(done);
-        }
+        bar.set_position(done);
     }
 
     /// Takes the progress bar away.
     pub(crate) fn clear(&mut self) {
-        if let Some(bar) = self.bar.take() {
+        if let Some((_, bar)) = self.bar.take() {
             bar.finish_and_clear();
         }
     }

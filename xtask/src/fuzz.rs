@@ -4,6 +4,7 @@
 //! is no sanitizer. Seeds are checked in (`fuzz/corpus/<target>`); what a run finds besides stays
 //! under `target/`. A crash leaves its input in `target/fuzz/crashes/<target>`.
 
+use crate::peers;
 use crate::shell::{has, root, run};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ pub(crate) fn run_all(args: &[String]) -> Result<()> {
         _ => bail!("one number of seconds is all that fuzz takes"),
     };
     if !has("c++") && !has("g++") {
-        bail!("a C++ compiler is missing: libFuzzer is written in it (package g++)");
+        return peers::absent("a C++ compiler is missing, libFuzzer is written in it: package g++");
     }
     let target = root().join("target/fuzz");
     build(&target)?;

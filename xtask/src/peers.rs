@@ -19,6 +19,7 @@ const fn peer(program: &'static str, package: &'static str) -> Peer {
 }
 
 const TEST_PEERS: &[Peer] = &[
+    peer("g++", "g++"),
     peer("veritysetup", "cryptsetup-bin"),
     peer("sgdisk", "gdisk"),
     peer("cpio", "cpio"),
@@ -110,7 +111,8 @@ pub(crate) fn python_dir() -> Result<PathBuf> {
     Ok(target_dir()?.join("peers/python"))
 }
 
-fn absent(message: &str) -> Result<()> {
+/// Says what is missing; under CI that is an error.
+pub(crate) fn absent(message: &str) -> Result<()> {
     if std::env::var_os("CI").is_some() {
         bail!("{message}");
     }

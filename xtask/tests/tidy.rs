@@ -45,6 +45,35 @@ fn formats_import_formats_and_crypto_only() {
 }
 
 #[test]
+fn formats_do_no_input_or_output_and_start_no_thread() {
+    let formats = root().join("formats");
+    for path in sources().into_iter().filter(|path| path.starts_with(&formats)) {
+        if !path.components().any(|part| part.as_os_str() == "src") || path.ends_with("tests.rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for effect in
+            ["fs", "net", "env::", "thread", "process", "os"].map(|it| format!("std::{it}"))
+        {
+            assert!(!code.contains(&effect), "{} uses {effect}", path.display());
+        }
+        for clock in ["SystemTime", "Instant"] {
+            assert!(!code.contains(clock), "{} reads the clock", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_format_has_a_fuzz_target() {
+    let workspace = Workspace::read();
+    for package in workspace.in_wing("formats") {
+        let target = root().join(format!("fuzz/targets/{package}.rs"));
+        assert!(target.exists(), "{} is missing", target.display());
+    }
+}
+
+#[test]
 fn device_and_cloud_meet_in_base_only() {
     let workspace = Workspace::read();
     for (from, to) in

@@ -34,6 +34,7 @@ impl Teller {
         play: impl AsyncFnOnce(&mut Reporter) -> Result<(T, Evidence)>,
     ) -> Result<T, Stopped> {
         let start = Instant::now();
+        self.reporter.waiting(name);
         let played = play(&mut self.reporter).await;
         let ms = start.elapsed().as_secs_f64() * 1000.0;
         match played {
@@ -57,6 +58,7 @@ impl Teller {
         play: impl AsyncFnOnce(&mut Reporter) -> Result<(String, serde_json::Value)>,
     ) {
         let start = Instant::now();
+        self.reporter.waiting(name);
         let played = play(&mut self.reporter).await;
         let ms = start.elapsed().as_secs_f64() * 1000.0;
         let name = format!("attack.{name}");
@@ -116,14 +118,21 @@ impl Teller {
 
     /// Shows the stages of a boot, one step each, as a table.
     pub(crate) fn stages(&mut self, status: &BoardStatus) -> Result<(), Stopped> {
+        self.reporter.note(&format!(
+            "  {:<28} {:>9}  {:<12} {:<24} {:<16}  verdict",
+            "stage", "time", "partition", "version", "digest"
+        ));
         for stage in &status.stages {
             let (verdict, refused) = verdict(stage);
-            let object = serde_json::json!({
+            let mut object = serde_json::json!({
                 "partition": stage.partition,
                 "version": stage.version,
                 "digest": stage.digest,
                 "verdict": verdict,
             });
+            if let Some(ms) = status.boot_ms.filter(|_| stage.stage == "system") {
+                object["power_on_ms"] = ms.into();
+            }
             let ms = stage.micros as f64 / 1000.0;
             let name = format!("boot.{}", stage.stage);
             self.timed(
