@@ -219,7 +219,7 @@ impl Attacker<'_> {
     /// This flash in another board of the same maker.
     async fn foreign_board(&self) -> Result<(String, Value)> {
         let other = self.copies.folder("other-board")?;
-        clone::device(&self.device(), &other)?;
+        clone::doomed_device(&self.device(), &other)?;
         std::fs::remove_dir_all(other.join("board"))?;
         manufacture::other_board(self.stores, &other.join("board"))?;
         self.refused(&other).await
@@ -331,7 +331,10 @@ async fn code_from_outbox(outbox: &Path) -> Result<String> {
         messages.sort_by_key(|entry| entry.metadata().and_then(|it| it.modified()).ok());
         for message in messages.iter().rev() {
             let text = std::fs::read_to_string(message.path()).unwrap_or_default();
-            let code = text
+            // The head has random numbers of its own.
+            let body = text.replace("\r\n", "\n").split_once("\n\n").map(|it| it.1.to_owned());
+            let code = body
+                .unwrap_or_default()
                 .split(|c: char| !c.is_ascii_digit())
                 .find(|word| word.len() == 6)
                 .map(str::to_owned);
