@@ -23,11 +23,21 @@ enum Files {
 
 /// Copies a device that is off: board, flash image, large data.
 pub(crate) fn device(from: &Path, to: &Path) -> Result<()> {
+    copy_device(from, to, Files::Copied)
+}
+
+/// The same of a device that is a copy itself, to see it refused: the large data, which may be
+/// gigabytes, is linked.
+pub(crate) fn doomed_device(from: &Path, to: &Path) -> Result<()> {
+    copy_device(from, to, Files::Linked)
+}
+
+fn copy_device(from: &Path, to: &Path, data: Files) -> Result<()> {
     std::fs::create_dir_all(to)?;
     std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700))?;
     copy_tree(&from.join("board"), &to.join("board"), Files::Copied)?;
     copy_file(&from.join("flash.img"), &to.join("flash.img"))?;
-    copy_tree(&from.join("data"), &to.join("data"), Files::Copied)
+    copy_tree(&from.join("data"), &to.join("data"), data)
 }
 
 /// Copies what a thief with a soldering iron would: the flash image and the large data, not the
@@ -38,10 +48,15 @@ pub(crate) fn flash(from: &Path, to: &Path) -> Result<()> {
     copy_tree(&from.join("data"), &to.join("data"), Files::Copied)
 }
 
-/// Puts a flash image and large data that were copied before into a board.
+/// Moves a flash image and large data that were copied before into a board.
 pub(crate) fn put_flash_back(from: &Path, board: &Path) -> Result<()> {
     std::fs::remove_dir_all(board.join("data"))?;
-    flash(from, board)
+    for part in ["flash.img", "data"] {
+        let (from, to) = (from.join(part), board.join(part));
+        std::fs::rename(&from, &to)
+            .with_context(|| format!("{} can't be moved to {}", from.display(), to.display()))?;
+    }
+    Ok(())
 }
 
 /// Copies the cloud and the Key Center, which must not run; stored blocks are linked, since a
