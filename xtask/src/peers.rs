@@ -32,7 +32,8 @@ const TEST_PEERS: &[Peer] = &[
     peer("chromium", "chromium"),
 ];
 
-const BENCH_PEERS: &[Peer] = &[peer("rclone", "rclone"), peer("gocryptfs", "gocryptfs")];
+const BENCH_PEERS: &[Peer] =
+    &[peer("rclone", "rclone"), peer("gocryptfs", "gocryptfs"), peer("fusermount", "fuse3")];
 
 /// Installs what the tests need.
 pub(crate) fn for_tests() -> Result<()> {

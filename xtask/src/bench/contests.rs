@@ -1,133 +1,98 @@
 //! What is measured.
 
 use super::contest::{Contest, Contestant, OURS, Turn};
+use super::disk::{self, quiesce, scratch};
 use super::folder;
-use crate::shell::{has, root, run, target_dir};
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use super::story::{STAGES, Story};
+use crate::shell::{has, run};
+use anyhow::{Result, ensure};
 use std::cell::RefCell;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 3;
 
 /// Every contest. One run of the story serves all of ours in a round.
 pub(crate) fn all() -> Result<Vec<Contest>> {
+    disk::clear()?;
     let folder = folder::mixed()?;
     let story = Rc::new(RefCell::new(Story::new(folder.clone())));
     let mib = folder::bytes(&folder)? as f64 / f64::from(1 << 20);
     let mut contests = vec![
-        rate(
-            "vault import against cp and gocryptfs",
-            "vault.import",
-            &story,
-            mib,
-            copy_peers(&folder),
-        ),
-        rate(
-            "sync upload against rclone to a crypt remote",
-            "sync.upload",
-            &story,
-            mib,
-            rclone_up(&folder),
-        ),
-        rate(
-            "restore against rclone from a crypt remote",
-            "restore",
-            &story,
-            mib,
-            rclone_down(&folder),
-        ),
+        rate("vault import", "vault.import", &story, mib, copy_peers(&folder)),
+        rate("sync upload", "sync.upload", &story, mib, rclone_up(&folder)),
+        rate("restore", "restore", &story, mib, rclone_down(&folder)),
+        duration("power-on: the whole chain", ours(&story, Story::boot), Vec::new()),
     ];
-    for stage in ["bl1", "tee", "bl2", "baseband", "kernel", "system"] {
-        contests.push(boot_stage(stage, &story));
+    for stage in STAGES {
+        let name = format!("boot.{stage}");
+        let ours = ours(&story, move |story, number| {
+            let turn = story.step(number, &name)?;
+            Ok(Turn { cpu_s: None, ..turn })
+        });
+        let peers = if stage == "system" { digest_peers() } else { Vec::new() };
+        contests.push(duration(&format!("power-on: {stage}"), ours, peers));
     }
     Ok(contests)
 }
 
-/// Runs of the whole story, kept so that contests of one round share one.
-struct Story {
-    folder: PathBuf,
-    runs: Vec<Vec<Value>>,
-}
-
-impl Story {
-    const fn new(folder: PathBuf) -> Self {
-        Self { folder, runs: Vec::new() }
-    }
-
-    /// The steps of run `number`.
-    fn run(&mut self, number: usize) -> Result<&[Value]> {
-        while self.runs.len() <= number {
-            let state = scratch("story")?;
-            let output = Command::new(target_dir()?.join("debug/holdfast"))
-                .args(["up", "--once", "--json", "--fresh", "--listen", "127.0.0.1:0", "--folder"])
-                .arg(&self.folder)
-                .arg("--state")
-                .arg(&state)
-                .stderr(Stdio::null())
-                .output()?;
-            let text = String::from_utf8(output.stdout)?;
-            ensure!(output.status.success(), "the story failed:\n{text}");
-            let steps = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-            self.runs.push(steps);
-            fs::remove_dir_all(state)?;
-        }
-        Ok(&self.runs[number])
-    }
-}
-
-/// Takes milliseconds of the step `name` from one run after the other.
+/// Our turns: what `take` reads from one run after the other.
 fn ours(
     story: &Rc<RefCell<Story>>,
-    name: &str,
-    value: impl Fn(f64) -> f64 + 'static,
+    take: impl Fn(&mut Story, usize) -> Result<Turn> + 'static,
 ) -> Contestant {
     let story = story.clone();
-    let name = name.to_owned();
     let mut number = 0;
     let turn = move || {
-        let mut story = story.borrow_mut();
-        let steps = story.run(number)?;
+        let turn = take(&mut story.borrow_mut(), number)?;
         number += 1;
-        let step = steps.iter().find(|step| step["step"] == *name);
-        let step = step.with_context(|| format!("the story has no step {name}"))?;
-        let evidence = step["evidence"]["ms"].as_f64();
-        let ms = evidence.or_else(|| step["ms"].as_f64()).context("a step has milliseconds")?;
-        Ok(Turn { value: value(ms), cpu_s: None })
+        Ok(turn)
     };
     Contestant { name: OURS.to_owned(), turn: Box::new(turn) }
 }
 
 fn rate(
     name: &str,
-    step: &str,
+    step: &'static str,
     story: &Rc<RefCell<Story>>,
     mib: f64,
     peers: Vec<Contestant>,
 ) -> Contest {
-    let mut contestants = vec![ours(story, step, move |ms| mib / ms * 1000.0)];
+    let mut contestants = vec![ours(story, move |story, number| {
+        let turn = story.step(number, step)?;
+        Ok(Turn { value: mib / turn.value * 1000.0, ..turn })
+    })];
     contestants.extend(peers);
+    let (name, unit) = (name.to_owned(), "MiB/s");
+    Contest { name, unit, more_is_better: true, rounds: ROUNDS, contestants }
+}
+
+fn duration(name: &str, ours: Contestant, peers: Vec<Contestant>) -> Contest {
+    let contestants = std::iter::once(ours).chain(peers).collect();
     Contest {
         name: name.to_owned(),
-        unit: "MiB/s",
-        more_is_better: true,
+        unit: "ms",
+        more_is_better: false,
         rounds: ROUNDS,
         contestants,
     }
 }
 
-fn boot_stage(stage: &str, story: &Rc<RefCell<Story>>) -> Contest {
-    Contest {
-        name: format!("power-on: {stage}"),
-        unit: "ms",
-        more_is_better: false,
-        rounds: ROUNDS,
-        contestants: vec![ours(story, &format!("boot.{stage}"), |ms| ms)],
-    }
+/// SHA-256 over as much as the system partition's image has, on one core.
+fn digest_peers() -> Vec<Contestant> {
+    let turn = || {
+        let image = disk::scratch("digest")?.join("64 MiB");
+        std::fs::write(&image, folder::random_bytes(64 << 20))?;
+        let cpu = children_cpu_s();
+        let start = Instant::now();
+        crate::shell::output(Command::new("sha256sum").arg(&image))?;
+        let value = start.elapsed().as_secs_f64() * 1000.0;
+        Ok(Turn { value, cpu_s: Some(children_cpu_s() - cpu) })
+    };
+    vec![Contestant { name: "sha256sum of 64 MiB".to_owned(), turn: Box::new(turn) }]
 }
 
 fn copy_peers(folder: &Path) -> Vec<Contestant> {
@@ -136,6 +101,8 @@ fn copy_peers(folder: &Path) -> Vec<Contestant> {
     })];
     if has("gocryptfs") && has("fusermount") {
         peers.push(timed("gocryptfs", folder, gocryptfs));
+    } else {
+        eprintln!("gocryptfs or fusermount is missing: not measured");
     }
     peers
 }
@@ -153,10 +120,21 @@ fn gocryptfs(folder: &Path, to: &Path) -> Result<()> {
         command
     };
     run(command(&["-init", "-scryptn=10"]).arg(&cipher))?;
-    run(command(&[]).arg(&cipher).arg(&plain))?;
+    // In the foreground it is a child, whose CPU time counts.
+    let mut mounted = command(&["-fg"]).arg(&cipher).arg(&plain).spawn()?;
+    while !is_mounted(&plain) {
+        ensure!(mounted.try_wait()?.is_none(), "gocryptfs did not mount");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let copied = run(Command::new("cp").arg("-r").arg(folder).arg(plain.join("copy")));
     run(Command::new("fusermount").arg("-u").arg(&plain))?;
+    mounted.wait()?;
     copied
+}
+
+fn is_mounted(folder: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    mounts.lines().any(|line| line.split(' ').nth(1) == folder.to_str())
 }
 
 fn rclone_up(folder: &Path) -> Vec<Contestant> {
@@ -178,10 +156,7 @@ fn rclone_down(folder: &Path) -> Vec<Contestant> {
         let to = scratch("rclone-down")?;
         run(rclone(&to)?.arg("copy").arg(&source).arg("secret:"))?;
         quiesce()?;
-        let turn =
-            clock(mib, || run(rclone(&to)?.arg("copy").arg("secret:").arg(to.join("back"))))?;
-        fs::remove_dir_all(to)?;
-        Ok(turn)
+        clock(mib, || run(rclone(&to)?.arg("copy").arg("secret:").arg(to.join("back"))))
     };
     vec![Contestant { name: "rclone copy".to_owned(), turn: Box::new(turn) }]
 }
@@ -217,9 +192,7 @@ fn timed(
         let to = scratch("peer")?;
         let mib = folder::bytes(&folder)? as f64 / f64::from(1 << 20);
         quiesce()?;
-        let turn = clock(mib, || job(&folder, &to))?;
-        fs::remove_dir_all(to)?;
-        Ok(turn)
+        clock(mib, || job(&folder, &to))
     };
     Contestant { name: name.to_owned(), turn: Box::new(turn) }
 }
@@ -234,11 +207,6 @@ fn clock(mib: f64, job: impl FnOnce() -> Result<()>) -> Result<Turn> {
     Ok(Turn { value, cpu_s: Some(children_cpu_s() - cpu) })
 }
 
-/// Writes out what is dirty, so that nobody pays for the one before.
-fn quiesce() -> Result<()> {
-    run(&mut Command::new("sync"))
-}
-
 /// Seconds of CPU of all children that were waited for.
 fn children_cpu_s() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -246,14 +214,4 @@ fn children_cpu_s() -> f64 {
     let after = stat.rsplit(')').next().unwrap_or_default();
     let ticks = |at: usize| after.split_whitespace().nth(at).and_then(|it| it.parse().ok());
     (ticks(13).unwrap_or(0.0) + ticks(14).unwrap_or(0.0)) / 100.0
-}
-
-/// A fresh folder under `target/bench`.
-fn scratch(name: &str) -> Result<PathBuf> {
-    let folder = root().join("target/bench").join(name);
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
 }

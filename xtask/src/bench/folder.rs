@@ -46,6 +46,11 @@ pub(crate) fn bytes(folder: &std::path::Path) -> Result<u64> {
     Ok(bytes)
 }
 
+/// So many random bytes, always the same.
+pub(crate) fn random_bytes(length: usize) -> Vec<u8> {
+    Random(0x9e37_79b9_7f4a_7c15).bytes(length)
+}
+
 /// xorshift64*: the same bytes on every machine.
 struct Random(u64);
 

@@ -5,7 +5,9 @@
 
 mod contest;
 mod contests;
+mod disk;
 mod folder;
+mod story;
 
 use crate::peers;
 use crate::shell::{cargo, root};
@@ -35,6 +37,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             writeln!(text, "{table}")?;
         }
     }
+    disk::clear()?;
     if filter.is_empty() {
         publish(&text)?;
     }
