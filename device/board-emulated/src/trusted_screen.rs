@@ -34,11 +34,12 @@ struct Page {
 }
 
 /// The routes. `own` is where they are served; `framed_by` is the origin that may show the page
-/// in a frame: the phone's screen.
+/// in a frame: the phone's screen, by address and by name.
 pub fn routes(screen: Arc<Screen>, own: SocketAddr, framed_by: &str) -> Router {
+    let by_name = framed_by.replace("127.0.0.1", "localhost");
     let security_policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'self' {framed_by}; \
+         base-uri 'none'; form-action 'none'; frame-ancestors {framed_by} {by_name}; \
          require-trusted-types-for 'script'; trusted-types 'none'"
     );
     let page = Arc::new(Page {
@@ -193,7 +194,7 @@ mod tests {
         let page = ask("GET", "/", &[("host", OWN)], "").await;
         let policy = page.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none';"));
-        assert!(policy.contains("frame-ancestors 'self' http://127.0.0.1:4001;"));
+        assert!(policy.contains("frame-ancestors http://127.0.0.1:4001 http://localhost:4001;"));
         assert!(policy.contains("require-trusted-types-for 'script'"));
     }
 

@@ -24,22 +24,46 @@
   let silent = false;
   const isTyping = () => [...document.querySelectorAll("input:not([type=hidden])")]
     .some((input) => input.value !== "" || input === document.activeElement);
+  // Only when somebody answers: a reload of a phone that is off would leave an error page.
+  const renew = async () => {
+    leave();
+    try {
+      await fetch(location.href, { method: "HEAD" });
+      location.reload();
+    } catch {
+      setTimeout(follow, 1000);
+    }
+  };
+  // The phone ends right after it was erased: nobody would answer a reload.
+  const erased = () => {
+    page.state = "erased";
+    document.title = "Erased · Holdfast";
+    document.querySelector(".phone").className = "phone erased";
+    document.querySelector("main").hidden = true;
+    document.getElementById("gone").hidden = false;
+  };
   const changed = (event) => {
     const now = JSON.parse(event.data);
     const same = now.state === page.state;
     if (String(now.revision) === page.revision) return;
-    if (same && (now.asking || isTyping())) return;
-    leave();
-    location.reload();
+    if (now.state.startsWith("erased")) {
+      if (!page.state.startsWith("erased")) erased();
+    } else if (!same || !(now.asking || isTyping())) {
+      renew();
+    }
   };
   const follow = () => {
     if (source || document.hidden) return;
     source = new EventSource("/events");
     source.onmessage = changed;
-    source.onopen = () => { if (silent) location.reload(); };
+    source.onopen = () => { if (silent) renew(); };
     source.onerror = () => {
       silent = true;
       document.getElementById("silent").hidden = false;
+      // Browsers try again by themselves, but not after an answer that is no stream.
+      if (source?.readyState !== EventSource.CLOSED) return;
+      leave();
+      setTimeout(follow, 2000);
     };
   };
   const leave = () => {

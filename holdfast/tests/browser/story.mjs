@@ -1,113 +1,327 @@
-// A person with a browser: signs in to the console, sees the device, sets it lost, and sees the
-// phone's screen locked. Every page is checked: no console error, no violation that axe finds.
+// A person with a browser, through everything that the two pages are for. Each state of each
+// page is examined in both widths: no console error, no violation that axe finds, nothing wider
+// than the window, a strict policy, a focus that shows. The pages are never reloaded from here:
+// what happens elsewhere must appear by itself.
 // Arguments: the story's `ready` object as JSON, a folder for screenshots.
-import { mkdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { readFileSync, readdirSync } from "node:fs";
+import http from "node:http";
 import path from "node:path";
+import {
+  act, board, call, checkScripts, cloud, complaints, device, downloaded, examine, launch, must,
+  open, owner, ready, says, state, tabTo, text, until,
+} from "./harness.mjs";
 
-const packages = createRequire(path.join(process.env.HOLDFAST_BROWSER, "package.json"));
-const { chromium } = packages("playwright-core");
-const axe = readFileSync(packages.resolve("axe-core/axe.min.js"), "utf8");
+const MESSAGE = "Please call +49 30 1234567 <b>& ask for Jo</b>.";
+const LETTER = "letters/to the reader.txt";
+const sample = path.join(state, "sample");
+const letter = readFileSync(path.join(sample, LETTER));
+const stranger = {
+  phone: "+4915112345678", email: "stranger@example.org", password: "Finders7keepers!",
+};
 
-const ready = JSON.parse(process.argv[2]);
-const shots = process.argv[3];
-mkdirSync(shots, { recursive: true });
-const owner = JSON.parse(readFileSync(ready.credentials, "utf8"));
-const complaints = [];
-
-const browser = await chromium.launch({
-  executablePath: process.env.HOLDFAST_CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run"],
-});
-
-async function open(width) {
-  const context = await browser.newContext({
-    ignoreHTTPSErrors: true, bypassCSP: false, viewport: { width, height: 844 },
-  });
-  const page = await context.newPage();
-  page.on("console", (message) => {
-    if (message.type() === "error") complaints.push(`${page.url()}: ${message.text()}`);
-  });
-  page.on("pageerror", (error) => complaints.push(`${page.url()}: ${error}`));
-  page.on("response", (response) => {
-    if (response.status() >= 500) complaints.push(`${response.url()}: ${response.status()}`);
-  });
-  return page;
-}
-
-// The page's policy forbids foreign scripts, so axe is evaluated through the debugger.
-async function examine(page, name) {
-  await page.screenshot({ path: path.join(shots, `${name}.png`), fullPage: true });
-  const result = await page.evaluate(`(() => { const module = undefined; const exports = undefined;
-    ${axe}; return window.axe.run(document, { iframes: false }); })()`);
-  for (const violation of result.violations) {
-    const where = violation.nodes.map((node) => node.target.join(" ")).join(", ");
-    complaints.push(`${name}: axe ${violation.id}: ${violation.help} (${where})`);
-  }
-  const wide = await page.evaluate("document.documentElement.scrollWidth - window.innerWidth");
-  if (wide > 0) complaints.push(`${name}: ${wide} px wider than the window`);
-}
-
-function must(holds, what) {
-  if (!holds) complaints.push(what);
-}
-
-async function text(page) {
-  return page.evaluate("document.body.innerText");
-}
-
-async function until(what, holds) {
-  for (let attempt = 0; attempt < 200; attempt += 1) {
-    if (await holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  complaints.push(`not within 10 s: ${what}`);
-}
-
+const browser = await launch();
 try {
-  const phone = await open(390);
-  await phone.goto(ready.phone);
-  await examine(phone, "phone-before");
-
-  for (const width of [390, 1280]) {
-    const page = await open(width);
-    await page.goto(ready.console);
-    await examine(page, `console-sign-in-${width}`);
-    await page.fill('input[name="login"]', owner.email);
-    await page.fill('input[name="password"]', owner.password);
-    await page.keyboard.press("Enter");
-    await page.waitForSelector('a[href^="/devices/"]');
-    await examine(page, `console-devices-${width}`);
-    for (const name of ["files", "security"]) {
-      await page.goto(new URL(`/${name}`, ready.console).href);
-      await examine(page, `console-${name}-${width}`);
-    }
-    await page.goto(ready.console);
-    await page.click('a[href^="/devices/"]');
-    await page.waitForSelector("svg");
-    await examine(page, `console-device-${width}`);
-    if (width === 1280) {
-      must((await text(page)).toLowerCase().includes("green"), "the device page shows no boot state");
-      await page.fill('[name="message"]', "Found in the browser test");
-      await page.click('form[action$="/lost"] button');
-      await until("the console says that the device is lost", async () => {
-        await page.reload();
-        return (await text(page)).includes("Found in the browser test");
-      });
-    }
-    await page.context().close();
-  }
-
-  await until("the phone's screen shows the message of lost mode", async () => {
-    await phone.goto(ready.phone);
-    return (await text(phone)).includes("Found in the browser test");
-  });
-  await examine(phone, "phone-lost");
-  const files = await phone.goto(new URL("/files", ready.phone).href);
-  must(!(await text(phone)).includes("letters"), `files are shown while locked (${files.status()})`);
+  const phone = await open(browser);
+  const console_ = await open(browser);
+  await act("sign in by keyboard", () => signIn(console_));
+  await act("devices", () => devices(console_));
+  await act("files at the console", () => consoleFiles(console_));
+  await act("security", () => security(console_));
+  await act("the phone's home and lock screen", () => lockScreen(phone));
+  await act("a notification", () => notification(phone));
+  await act("unlock on the trusted screen", () => unlock(phone));
+  await act("files on the phone", () => phoneFiles(phone));
+  await act("find-device's alarm", () => alarm(phone, console_));
+  await act("lost mode", () => lost(phone, console_));
+  await act("framing", () => framing());
+  await act("erase", () => erase(phone, console_));
+  await act("activation", () => activation(phone));
+  await act("sign out", () => signOut(console_));
+  checkScripts([ready.console, ready.phone, ready.trusted_screen]);
+} catch (error) {
+  complaints.push(`${error.message}\n${error.cause?.stack ?? error.stack}`);
 } finally {
   await browser.close();
 }
-for (const complaint of complaints) console.log(complaint);
+for (const complaint of complaints) console.log(`- ${complaint}`);
 process.exit(complaints.length === 0 ? 0 : 1);
+
+async function signIn(page) {
+  await page.goto(ready.console);
+  await examine(page, "console-sign-in");
+  page.refusalDue = true;
+  await tabTo(page, "#login");
+  await page.keyboard.type(owner.email);
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("not the password 1");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("[role=alert]");
+  page.refusalDue = false;
+  await examine(page, "console-sign-in-refused");
+  await tabTo(page, "#password");
+  await page.keyboard.type(owner.password);
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("a.device");
+}
+
+async function devices(page) {
+  await examine(page, "console-devices");
+  await tabTo(page, 'a[href^="/devices/"]');
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("img.map");
+  const words = await text(page);
+  for (const word of ["Verified boot: green", "Bootloader locked", "Trusted environment", "52.52"]) {
+    must(words.includes(word), `the device page does not say "${word}"`);
+  }
+  await until("the map is drawn", () =>
+    page.$eval("img.map", (map) => map.complete && map.naturalWidth > 0));
+  const map = await page.request.get(await page.$eval("img.map", (it) => it.src));
+  must(map.headers()["content-type"] === "image/svg+xml", "the map is no SVG");
+  must((await map.text()).length > 5000, "the map shows no land");
+  await examine(page, "console-device");
+}
+
+async function consoleFiles(page) {
+  await page.click('nav a[href="/files"]');
+  await page.waitForSelector("table");
+  const names = await page.$$eval("tbody tr td:first-child", (cells) =>
+    cells.map((cell) => cell.innerText.replace(/\/$/, "")));
+  const due = readdirSync(sample);
+  must(String(names.sort()) === String(due.sort()), `the console lists ${names}, not ${due}`);
+  const words = await text(page);
+  for (const word of ["Your session", "Your key at the Key Center", "policy"]) {
+    must(words.includes(word), `the files page does not say that they need "${word}"`);
+  }
+  await page.click("details summary");
+  must((await text(page)).includes("transit/"), "the policy is not shown");
+  await examine(page, "console-files");
+  await page.click("tbody >> text=letters/");
+  await page.click("tbody >> text=to the reader.txt", { trial: true });
+  await examine(page, "console-folder");
+  const bytes = await downloaded(page, page.locator("tbody >> text=to the reader.txt"));
+  must(bytes.equals(letter), "the console's download differs from the file");
+}
+
+async function security(page) {
+  await page.click('nav a[href="/security"]');
+  const words = await text(page);
+  for (const word of ["this one", "refused", "accepted", "whole"]) {
+    must(words.includes(word), `the security page does not say "${word}"`);
+  }
+  must(!words.includes(owner.phone) && !words.includes(owner.email), "personal data unmasked");
+  await examine(page, "console-security");
+}
+
+async function lockScreen(page) {
+  await page.goto(ready.phone);
+  await says(page, "Home");
+  await examine(page, "phone-home");
+  await page.click('form[action="/lock"] button');
+  await page.waitForSelector('form[action="/unlock"]');
+  await examine(page, "phone-locked");
+}
+
+/** While it is locked: who holds the phone sees that a message came, not what it says. */
+async function notification(page) {
+  const app = { app: "org.example.ferry" };
+  const registered = await call(device, "POST", "/v1/push/registrations", { body: app });
+  const developer = JSON.parse(readFileSync(path.join(state, "cloud/developer.json"), "utf8"));
+  const sent = await call(cloud, "POST", "/v1/push/messages", {
+    bearer: developer.credential,
+    body: {
+      registration_id: registered.body.registration_id,
+      message: { title: "Ferry delayed", body: "Pier 4 at 18:20 <script>" },
+    },
+  });
+  must(sent.status < 300, `push: ${sent.status} ${JSON.stringify(sent.body)}`);
+  await says(page, "Ferry delayed");
+  must(!(await text(page)).includes("Pier 4"), "the lock screen shows a message's text");
+  await examine(page, "phone-notification");
+}
+
+async function unlock(page) {
+  await tabTo(page, 'form[action="/unlock"] button');
+  await page.keyboard.press("Enter");
+  const keys = await trusted(page);
+  await examine(page, "phone-trusted-screen");
+  const wrong = [...owner.pin].map((digit) => (Number(digit) + 1) % 10);
+  for (const digit of wrong) await keys.locator(`[data-digit="${digit}"]`).click();
+  await keys.locator("#enter").click();
+  await page.waitForSelector("[role=alert]");
+  await examine(page, "phone-wrong-pin");
+  await openWithPin(page);
+  await says(page, "Pier 4 at 18:20 <script>");
+  await page.click('button[aria-label="Dismiss Ferry delayed"]');
+  await until("the notification goes", async () => !(await text(page)).includes("Ferry delayed"));
+}
+
+/** The trusted screen inside the phone's page: another origin, whose policy names this one. */
+async function trusted(page) {
+  await page.waitForSelector("iframe");
+  const keys = page.frameLocator("iframe");
+  await keys.locator("#form").waitFor();
+  const frame = page.frames().find((it) => it.url().startsWith(ready.trusted_screen));
+  if (!must(frame, "the trusted screen is not in the page")) return keys;
+  const state = await frame.evaluate(() => [document.activeElement.id, document.body.innerText]);
+  must(state[1].includes("Trusted screen"), "the trusted screen does not say what it is");
+  const seen = await page.evaluate(() => {
+    try { return document.querySelector("iframe").contentDocument !== null; } catch { return false; }
+  });
+  must(!seen, "the phone's page can look into the trusted screen");
+  return keys;
+}
+
+async function openWithPin(page) {
+  if (!(await page.$("iframe"))) await page.click('form[action="/unlock"] button');
+  const keys = await trusted(page);
+  await keys.locator("#text").fill(owner.pin);
+  await keys.locator("#text").press("Enter");
+  await says(page, "Home");
+}
+
+async function phoneFiles(page) {
+  await page.click('a[href="/files"]');
+  await page.click("text=letters");
+  await says(page, "to the reader.txt");
+  await examine(page, "phone-files");
+  const bytes = await downloaded(page, page.locator("a", { hasText: "to the reader.txt" }));
+  must(bytes.equals(letter), "the phone's download differs from the file");
+  await page.click('a[aria-label="Home"]');
+}
+
+async function alarm(phone, page) {
+  await page.goto(`${ready.console}/devices`);
+  await page.click("a.device");
+  await tabTo(page, 'form[action$="/sound"] button');
+  await page.keyboard.press("Enter");
+  await phone.waitForSelector("[role=alertdialog]");
+  await examine(phone, "phone-alarm");
+  await tabTo(phone, '[role=alertdialog] button');
+  await phone.keyboard.press("Enter");
+  await phone.waitForSelector("[role=alertdialog]", { state: "detached" });
+  await until("the console says that it was done", async () =>
+    (await page.innerText('[data-text="outcome-0"]')) === "done");
+}
+
+async function lost(phone, page) {
+  await tabTo(page, "#message");
+  await page.keyboard.type(MESSAGE);
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await says(phone, MESSAGE);
+  await says(page, MESSAGE);
+  await examine(phone, "phone-lost");
+  await examine(page, "console-lost");
+  const link = encodeURIComponent(LETTER);
+  for (const route of ["/files", "/files?path=letters", `/files/content?path=${link}`]) {
+    const answer = await phone.request.get(ready.phone + route, { maxRedirects: 0 });
+    must(answer.status() === 303, `${route} answers ${answer.status()} in lost mode`);
+    must((await answer.text()) === "", `${route} says something in lost mode`);
+  }
+  must(!(await phone.$('form[action="/unlock"]')), "a lost phone offers to unlock");
+  await endLostMode(phone, "not the password 1");
+  await phone.waitForSelector("[role=alert]");
+  await examine(phone, "phone-lost-refused");
+  await endLostMode(phone, owner.password);
+  await phone.waitForSelector('form[action="/unlock"]');
+  await openWithPin(phone);
+  await until("the console says that lost mode ended", async () =>
+    !(await text(page)).includes(MESSAGE));
+  await phone.click('a[href="/files"]');
+  await says(phone, "letters");
+  await phone.click('a[aria-label="Home"]');
+}
+
+async function endLostMode(page, password) {
+  if (!(await page.isVisible("#password"))) {
+    await tabTo(page, "summary");
+    await page.keyboard.press("Enter");
+  }
+  await tabTo(page, "#password");
+  await page.keyboard.type(password);
+  await page.keyboard.press("Enter");
+}
+
+/** Only the phone's page may frame the trusted screen; nobody may frame the others. */
+async function framing() {
+  const answer = await fetch(ready.trusted_screen);
+  const policy = answer.headers.get("content-security-policy");
+  const ancestors = policy.match(/frame-ancestors ([^;]*)/)[1].split(" ");
+  const phone = new URL(ready.phone);
+  const own = [phone.origin, `http://localhost:${phone.port}`];
+  must(ancestors.every((it) => own.includes(it)), `the trusted screen is framed by ${ancestors}`);
+
+  const targets = [ready.trusted_screen, ready.phone, `${ready.console}/sign-in`];
+  const frames = targets.map((url) => `<iframe src="${url}"></iframe>`).join("");
+  const evil = http.createServer((_, answer) => answer.end(`<!doctype html>${frames}`));
+  await new Promise((resolve) => evil.listen(0, "127.0.0.1", resolve));
+  const context = await browser.newContext({ ignoreHTTPSErrors: true });
+  const page = await context.newPage();
+  await page.goto(`http://127.0.0.1:${evil.address().port}`);
+  const inside = () => page.frames().slice(1).map((frame) => frame.url());
+  await until("a stranger's page is refused all its frames", () =>
+    inside().length === targets.length && inside().every((url) => url.startsWith("chrome-error:")));
+  await context.close();
+  await new Promise((resolve) => evil.close(resolve));
+}
+
+async function erase(phone, page) {
+  await tabTo(page, 'a[href$="/erase"]');
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("[name=sure]");
+  await examine(page, "console-erase");
+  await tabTo(page, "[name=sure]");
+  await page.keyboard.press("Space");
+  await page.keyboard.press("Tab");
+  phone.offline = true;
+  await page.keyboard.press("Enter");
+  await says(page, "Its keys are destroyed");
+  await examine(page, "console-erased");
+  await phone.waitForSelector("#silent:not([hidden]), .erased");
+}
+
+/** The phone's page has waited all the while, and comes back by itself. */
+async function activation(page) {
+  const off = await call(board, "POST", "/v1/power", { body: { action: "reset" } });
+  must(off.status === 200, `the board does not restart: ${off.status}`);
+  await page.waitForSelector('form[action="/activation"]', { timeout: 20_000 });
+  page.offline = false;
+  must(!(await text(page)).includes(owner.email), "the activation screen tells the whole address");
+  await examine(page, "phone-activation");
+  const made = await call(cloud, "POST", "/v1/accounts", { body: { ...stranger, country: "DE" } });
+  must(made.status < 300, `the stranger has no account: ${JSON.stringify(made.body)}`);
+  await activate(page, stranger);
+  await page.waitForSelector("[role=alert]");
+  must((await text(page)).includes("locked to another account"), "the stranger is not told why");
+  await examine(page, "phone-activation-refused");
+  await activate(page, owner);
+  await page.waitForSelector('form[action="/enrol"]');
+  await examine(page, "phone-set-up");
+  await page.click('form[action="/enrol"] button');
+  for (const asked of ["Choose a PIN", "again"]) {
+    const keys = await trusted(page);
+    await until(`the trusted screen says "${asked}"`, async () =>
+      (await keys.locator("#detail").innerText()).includes(asked));
+    await keys.locator("#text").fill(owner.pin);
+    await keys.locator("#text").press("Enter");
+  }
+  await page.waitForSelector('form[action="/unlock"]');
+  await openWithPin(page);
+}
+
+async function activate(page, { email, password }) {
+  await tabTo(page, "#login");
+  await page.keyboard.type(email);
+  await page.keyboard.press("Tab");
+  await page.keyboard.type(password);
+  await page.keyboard.press("Enter");
+}
+
+async function signOut(page) {
+  await page.click("text=Sign out");
+  await page.waitForSelector("#login");
+  const cookies = await page.context().cookies();
+  must(cookies.length === 0, `cookies stay: ${cookies.map((it) => it.name)}`);
+  await page.goto(`${ready.console}/files`);
+  must(new URL(page.url()).pathname === "/sign-in", "files are shown after signing out");
+}

@@ -1,7 +1,7 @@
 //! Devices: the list, and a page for each with its map and what can be done from afar.
 
 use super::map::{self, View};
-use super::page::{Frame, Moment, PageFault, show};
+use super::page::{Frame, Moment, PageFault, shortened, show};
 use super::session::{Background, Posted, Visitor};
 use crate::api::devices::{view, views};
 use crate::app::App;
@@ -125,7 +125,7 @@ impl Card {
             lost: device.lost,
             id: device.device_id,
             name: device.name,
-            serial: device.serial,
+            serial: shortened(&device.serial),
         }
     }
 
@@ -136,6 +136,7 @@ impl Card {
         put("presence", Some(self.presence.clone()));
         put("condition", self.condition.clone());
         put("lost", self.lost.clone());
+        put("erased", self.erased.then(String::new));
         put("place", self.place.as_ref().map(|place| place.words.clone()));
         put("accuracy", self.place.as_ref().map(|place| place.accuracy.clone()));
         put("measured", self.place.as_ref().map(|place| place.at.words.clone()));
@@ -189,7 +190,7 @@ impl Order {
     fn new(command: &CommandView, now: UnixMillis) -> Self {
         let what = match command.command {
             Command::Locate => "Locate",
-            Command::Sound => "Sound",
+            Command::Sound => "Play a sound",
             Command::Lost { .. } => "Lost mode",
             Command::Erase => "Erase",
         };
@@ -259,6 +260,7 @@ async fn live_page(
     for (at, order) in orders(&app, &card.id).await?.into_iter().enumerate() {
         news.insert(format!("what-{at}"), Some(order.what.to_owned()));
         news.insert(format!("when-{at}"), Some(order.when.words));
+        news.insert(format!("tone-{at}"), Some(order.tone.to_owned()));
         news.insert(format!("outcome-{at}"), Some(order.outcome));
     }
     Ok(Json(news))

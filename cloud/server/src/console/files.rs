@@ -95,7 +95,7 @@ struct Crumb {
 
 fn crumbs(path: &TreePath) -> Vec<Crumb> {
     let mut at = TreePath::root();
-    let mut crumbs = vec![Crumb { name: "Snapshot".into(), link: link(&at) }];
+    let mut crumbs = vec![Crumb { name: "All files".into(), link: link(&at) }];
     for name in path.names() {
         let Ok(next) = at.join(name) else { break };
         at = next;

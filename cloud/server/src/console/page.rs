@@ -134,6 +134,13 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// Masked personal data, as short as people like it: `HF•••E4` for `HF***************E4`.
+pub(super) fn shortened(masked: &str) -> String {
+    let (start, end) = (masked.find('*'), masked.rfind('*'));
+    let (Some(start), Some(end)) = (start, end) else { return masked.to_owned() };
+    format!("{}•••{}", &masked[..start], &masked[end + 1..])
+}
+
 /// `12,345`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -163,6 +170,14 @@ mod tests {
             (grouped(7), grouped(1000), grouped(1_234_567)),
             ("7".into(), "1,000".into(), "1,234,567".into())
         );
+    }
+
+    #[test]
+    fn what_is_masked_stays_masked() {
+        assert_eq!(shortened("HF***************E4"), "HF•••E4");
+        assert_eq!(shortened("o***@example.org"), "o•••@example.org");
+        assert_eq!(shortened("127.0.*.*"), "127.0.•••");
+        assert_eq!(shortened("plain"), "plain");
     }
 
     #[test]

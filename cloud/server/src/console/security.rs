@@ -1,6 +1,6 @@
 //! Security: who the account is, where it is signed in, what was done with it.
 
-use super::page::{Frame, Moment, PageFault, show};
+use super::page::{Frame, Moment, PageFault, shortened, show};
 use super::session::{Posted, Visitor};
 use crate::app::App;
 use crate::fault::Fault;
@@ -62,7 +62,8 @@ struct SecurityPage {
 
 async fn page(State(app): State<App>, visitor: Visitor) -> Result<Response, PageFault> {
     let (caller, now) = (&visitor.caller, app.clock.now());
-    let profile = app.accounts.profile(&caller.subject).await?;
+    let mut profile = app.accounts.profile(&caller.subject).await?;
+    (profile.phone, profile.email) = (shortened(&profile.phone), shortened(&profile.email));
     let sessions = app.accounts.sessions(caller).await?;
     let sign_ins = app.accounts.sign_ins(&caller.subject, LINES).await?;
     let audit = app.accounts.audit_of(&caller.subject, ENTRIES).await?;
@@ -118,8 +119,11 @@ fn audit_lines(entries: &[Entry], now: effects::UnixMillis) -> Vec<AuditLine> {
 
 /// `device_bound` as `Device bound`.
 fn words(action: &str) -> String {
-    if action == "owner_assertion" {
-        return "Vouched for at the Key Center".into();
+    match action {
+        "owner_assertion" => return "Vouched for at the Key Center".into(),
+        "find_enabled" => return "Find device turned on".into(),
+        "find_disabled" => return "Find device turned off".into(),
+        _ => {}
     }
     let words = action.replace('_', " ");
     let mut letters = words.chars();
