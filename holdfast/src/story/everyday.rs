@@ -4,7 +4,7 @@ use super::device::Device;
 use super::owner::Person;
 use super::step::{Stopped, Teller};
 use crate::report::{Evidence, Reporter};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt;
 use http_link::Client;
 use serde_json::{Value, json};
@@ -42,19 +42,58 @@ pub(crate) async fn open(device: &Device, owner: &Person) -> Result<Evidence> {
     Ok(Evidence::new("locked before, open after the PIN", object))
 }
 
+/// Whose files are on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// The story's: the area becomes what the folder is.
+    OfTheStory,
+    /// Somebody's who uses the device: nothing is touched.
+    OfAPerson,
+    /// The same, and that person named a folder to be added.
+    OfAPersonAndMore,
+}
+
 /// Copies `folder` into the CE area.
 pub(crate) async fn import(
     teller: &mut Teller,
     device: &Device,
     folder: &Path,
+    files: Files,
 ) -> Result<Vec<Vec<u8>>, Stopped> {
     teller
-        .step("vault.import", async |show| match stands(device, folder).await? {
-            Some(stands) => Ok(stands),
-            None => copy_in(show, device, folder).await,
+        .step("vault.import", async |show| {
+            if files != Files::OfTheStory {
+                catch_up(show, device).await?;
+            }
+            if let Some(stands) = stands(device, folder).await? {
+                return Ok(stands);
+            }
+            match files {
+                Files::OfTheStory => copy_in(show, device, folder, "?replace=true").await,
+                Files::OfAPersonAndMore => copy_in(show, device, folder, "").await,
+                Files::OfAPerson => {
+                    let line = "somebody's files; --folder adds to them";
+                    let object = json!({ "compared": "not the folder's" });
+                    Ok((Vec::new(), Evidence::existing(line, object)))
+                }
+            }
         })
         .await
 }
+
+/// A device that was erased and came back to its owner has none of the files that the cloud
+/// has: they come first.
+async fn catch_up(show: &mut Reporter, device: &Device) -> Result<()> {
+    match follow(show, device, "/v1/sync/upload", "uploading").await {
+        Err(error) if error.downcast_ref::<JobRefused>().is_some_and(|it| it.error == UNSEEN) => {
+            follow(show, device, "/v1/sync/restore", "restoring").await.map(drop)
+        }
+        uploaded => uploaded.map(drop),
+    }
+}
+
+/// The cloud holds a snapshot that this device has not seen.
+const UNSEEN: &str = "unseen_snapshot";
 
 /// Whether the device has just what the folder has.
 async fn stands(device: &Device, folder: &Path) -> Result<Option<(Vec<Vec<u8>>, Evidence)>> {
@@ -90,6 +129,7 @@ async fn copy_in(
     show: &mut Reporter,
     device: &Device,
     folder: &Path,
+    query: &str,
 ) -> Result<(Vec<Vec<u8>>, Evidence)> {
     let start = Instant::now();
     let total = bytes_in(folder);
@@ -103,7 +143,7 @@ async fn copy_in(
     });
     let request = device
         .api()
-        .put("/v1/files?replace=true")
+        .put(&format!("/v1/files{query}"))
         .header("content-type", "application/x-tar")
         .patience(Duration::from_secs(120))
         .stream(None, body);
@@ -184,15 +224,41 @@ pub(crate) async fn watch<T>(
 }
 
 /// Uploads what is new, cut into encrypted blocks.
-pub(crate) async fn upload(teller: &mut Teller, device: &Device) -> Result<(), Stopped> {
+pub(crate) async fn upload(
+    teller: &mut Teller,
+    device: &Device,
+    files: Files,
+) -> Result<(), Stopped> {
+    // What a story that was broken off left in the cloud is the same folder's.
+    let path = match files {
+        Files::OfTheStory => "/v1/sync/upload?replace=true",
+        Files::OfAPerson | Files::OfAPersonAndMore => "/v1/sync/upload",
+    };
     teller
         .step("sync.upload", async |show| {
-            let done = follow(show, device, "/v1/sync/upload", "uploading").await?;
+            let done = follow(show, device, path, "uploading").await?;
             let line = transfer_line(&done);
             Ok(((), Evidence::new(line, done)))
         })
         .await
 }
+
+/// The device did not do a long job.
+#[derive(Debug)]
+struct JobRefused {
+    /// For programs.
+    error: String,
+    /// For people.
+    reason: String,
+}
+
+impl std::fmt::Display for JobRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for JobRefused {}
 
 /// Starts a long job of the device and follows its progress to the end.
 pub(crate) async fn follow(
@@ -216,7 +282,8 @@ pub(crate) async fn follow(
     }
     show.clear();
     if let Some(reason) = last["reason"].as_str() {
-        bail!("{reason}");
+        let error = last["error"].as_str().unwrap_or_default();
+        return Err(JobRefused { error: error.to_owned(), reason: reason.to_owned() }.into());
     }
     ensure!(last["done"] == true, "the device ended the job in the middle; it said {last}");
     Ok(last)

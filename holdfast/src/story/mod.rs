@@ -27,6 +27,7 @@ use anyhow::{Context, Result};
 use attacked::Attacker;
 use cloud::Cloud;
 use device::Device;
+use everyday::Files;
 use http_link::Client;
 use owner::Person;
 use serde_json::json;
@@ -198,8 +199,13 @@ impl Story {
                 .await?;
         teller.reporter.chapter("Use");
         everyday::unlock(teller, &world.device, &owner).await?;
-        let left_out = everyday::import(teller, &world.device, &self.folder).await?;
-        everyday::upload(teller, &world.device).await?;
+        let files = match (self.memory.in_use, &self.args.folder) {
+            (false, _) => Files::OfTheStory,
+            (true, None) => Files::OfAPerson,
+            (true, Some(_)) => Files::OfAPersonAndMore,
+        };
+        let left_out = everyday::import(teller, &world.device, &self.folder, files).await?;
+        everyday::upload(teller, &world.device, files).await?;
         teller.reporter.chapter("Push");
         let developer = teller.quietly(world.cloud.credential("developer"))?;
         everyday::push(teller, &world.client, &developer, &world.device).await?;
@@ -307,10 +313,26 @@ impl Tale<'_> {
             }
         };
         let (client, device) = (&world.client, &world.device);
+        let folder = (self.story.folder.as_path(), self.left_out);
+        let due = self.due(device, folder).await;
+        let due = lost::Due { folder, differences: teller.quietly(due)? };
         lost::lost(teller, client, device, session, (self.scratch, &self.owner.pin)).await?;
         teller.reporter.chapter("Recovered");
-        let folder = (self.story.folder.as_path(), self.left_out);
-        lost::recovered(teller, &world.client, &world.device, self.owner, folder).await
+        lost::recovered(teller, &world.client, &world.device, self.owner, &due).await
+    }
+
+    /// How the device differs from the folder before it is lost: not at all, but for somebody's
+    /// own files on a device that is in use.
+    async fn due(
+        &self,
+        device: &Device,
+        (folder, left_out): (&Path, &[Vec<u8>]),
+    ) -> Result<Vec<String>> {
+        if !self.story.memory.in_use {
+            return Ok(Vec::new());
+        }
+        everyday::open(device, self.owner).await?;
+        everyday::compare(device, folder, left_out).await
     }
 
     /// Copies everything. The cloud stops for the moment that the copy takes, so that the copy

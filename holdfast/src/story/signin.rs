@@ -2,12 +2,13 @@
 
 use super::cloud::Cloud;
 use super::device::Device;
+use super::lost;
 use super::owner::Person;
 use super::step::{Stopped, Teller};
 use crate::report::Evidence;
 use crate::state::State;
 use anyhow::{Context, Result, ensure};
-use http_link::Client;
+use http_link::{Client, Error as HttpError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wire::account::{Session, SignIn, SignUp};
@@ -96,19 +97,40 @@ pub(crate) async fn sign_in(
             Ok(((owner, session), evidence))
         })
         .await?;
-    bind(teller, "device.bind", device, &session).await?;
+    teller
+        .step("device.bind", async |_| {
+            let bound = match take_back(device, &owner, &session).await {
+                // The erasure that was still on its way came now: the system ends after it.
+                Err(error) if !is_refusal(&error) => {
+                    device.reset().await?;
+                    take_back(device, &owner, &session).await
+                }
+                bound => bound,
+            };
+            bound.map(|it| ((), it))
+        })
+        .await?;
     set_lock(teller, device, &owner).await?;
     Ok((owner, session))
 }
 
-/// Binds the device to the account of `session`.
-pub(crate) async fn bind(
-    teller: &mut Teller,
-    step: &str,
-    device: &Device,
-    session: &Session,
-) -> Result<(), Stopped> {
-    teller.step(step, async |_| bind_device(device, session).await.map(|it| ((), it))).await
+/// A run that was broken off in Lost or Recovered left the device lost or erased: its owner
+/// takes it back.
+async fn take_back(device: &Device, owner: &Person, session: &Session) -> Result<Evidence> {
+    let lock = lock_of(device).await?;
+    if lock.activation_due {
+        lost::activate(device, owner).await?;
+    } else if lock.lost.is_some() {
+        // What the cloud still wants comes with the link; it comes before the owner's word.
+        device.until("its link to the cloud is up", |it| it["cloud_connected"] == true).await?;
+        lost::end_lost_mode(device, owner).await?;
+    }
+    bind_device(device, session).await
+}
+
+/// Whether the device or the cloud said no, and not that the device was erased meanwhile.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(HttpError::Refused(it)) if it.error != "erased")
 }
 
 /// Binds, or finds that the device is bound.

@@ -1,7 +1,13 @@
 //! The story, as a stranger would run it.
 
+mod alone;
 mod browser;
+mod document;
 mod hostile_folders;
+mod in_use;
+mod interrupted;
+mod json;
 mod kills;
 mod once;
+mod privacy;
 mod run;

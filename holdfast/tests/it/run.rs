@@ -72,6 +72,72 @@ pub(crate) fn tell(state: &Path, more: &[&str]) -> Told {
     Told::from(&up(state, &arguments).output().expect("holdfast runs"))
 }
 
+/// Somebody who may nothing: the user `nobody`, with a copy of the programs.
+pub(crate) struct Unprivileged {
+    programs: tempfile::TempDir,
+}
+
+const NOBODY: u32 = 65534;
+
+impl Unprivileged {
+    /// `None` where this process may not become somebody else.
+    pub(crate) fn new() -> Option<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        // SAFETY: asks only.
+        if unsafe { libc::geteuid() } != 0 {
+            return None;
+        }
+        let programs = state();
+        let everyone = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(programs.path(), everyone).expect("its own folder");
+        let built = Path::new(env!("CARGO_BIN_EXE_holdfast")).parent().expect("a folder");
+        for program in PROGRAMS {
+            let (from, to) = (built.join(program), programs.path().join(program));
+            std::fs::hard_link(&from, &to)
+                .or_else(|_| std::fs::copy(&from, &to).map(drop))
+                .unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+        }
+        Some(Self { programs })
+    }
+
+    /// Gives a folder to that user.
+    pub(crate) fn own(&self, folder: &Path) {
+        std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).expect("root may");
+    }
+
+    /// Runs the story to its end, as that user.
+    pub(crate) fn tell(&self, state: &Path) -> Told {
+        use std::os::unix::process::CommandExt;
+        let output = Command::new(self.programs.path().join("holdfast"))
+            .args(["up", "--once", "--json", "--listen", "127.0.0.1:0", "--state"])
+            .arg(state)
+            .env_clear()
+            .current_dir("/")
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .output()
+            .expect("holdfast runs");
+        Told::from(&output)
+    }
+}
+
+/// What `cargo build --workspace --bins` builds for a run.
+const PROGRAMS: [&str; 13] = [
+    "holdfast",
+    "holdfast-keycenter",
+    "holdfast-cloud",
+    "holdfast-board",
+    "holdfast-probe",
+    "bl1",
+    "bl2",
+    "init",
+    "tee-os",
+    "ta-keymint",
+    "ta-gatekeeper",
+    "baseband",
+    "system",
+];
+
 /// A story that stays up. Ends with the test.
 pub(crate) struct Up {
     child: Child,
