@@ -64,8 +64,8 @@ pub(crate) fn put_flash_back(from: &Path, board: &Path) -> Result<()> {
 pub(crate) fn cloud(from: &State, to: &State) -> Result<()> {
     copy_tree(&from.path("keycenter"), &to.path("keycenter"), Files::Copied)?;
     let copy = || -> io::Result<()> {
-        make_folder(CWD, &to.path("cloud"))?;
-        let (from, to) = (open(CWD, &from.path("cloud"))?, open(CWD, &to.path("cloud"))?);
+        make_folder(CWD, to.path("cloud"))?;
+        let (from, to) = (open(CWD, from.path("cloud"))?, open(CWD, to.path("cloud"))?);
         for name in names_in(&from)? {
             let blocks = name.as_bytes() == b"blocks";
             let files = if blocks { Files::Linked } else { Files::Copied };
