@@ -11,3 +11,4 @@ mod kills;
 mod once;
 mod privacy;
 mod run;
+mod size;
