@@ -4,14 +4,17 @@
 
   // The clock: server's words first, then the reader's own zone, once a minute while visible.
   let minute = 0;
+  const time = (at) => at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  for (const place of document.querySelectorAll("time[datetime]")) {
+    place.textContent = time(new Date(place.dateTime));
+  }
   const tell = () => {
     clearTimeout(minute);
     if (document.hidden) return;
     const now = new Date();
-    const time = now.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
     for (const id of ["clock", "big-clock"]) {
       const place = document.getElementById(id);
-      if (place) place.textContent = time;
+      if (place) place.textContent = time(now);
     }
     const date = document.getElementById("date");
     const long = { weekday: "long", day: "numeric", month: "long" };

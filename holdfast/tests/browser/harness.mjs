@@ -21,10 +21,17 @@ export const complaints = [];
 
 /** At most this much waiting for anything that should happen. */
 const LIMIT_MS = 10_000;
+/** At most this long for everything: a busy machine needs a third of it. */
+const WHOLE_MS = 180_000;
 /** The most script that a page may bring, in bytes. */
 const MAX_SCRIPT = 15 * 1024;
 /** Widths that every page is looked at, each in one of the two colour schemes. */
 const LOOKS = [[390, 844, "dark"], [1280, 800, "light"]];
+
+setTimeout(() => {
+  console.log([`not over within ${WHOLE_MS / 1000} s`, ...complaints].join("\n"));
+  process.exit(1);
+}, WHOLE_MS).unref();
 
 export function must(holds, what) {
   if (!holds) complaints.push(what);

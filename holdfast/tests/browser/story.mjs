@@ -135,6 +135,9 @@ async function notification(page) {
   });
   must(sent.status < 300, `push: ${sent.status} ${JSON.stringify(sent.body)}`);
   await says(page, "Ferry delayed");
+  const times = await page.evaluate(() => ["big-clock", "clock"].map((id) =>
+    document.getElementById(id)?.textContent).concat(document.querySelector("time[datetime]").textContent));
+  must(times.every((time) => /^\d\d:\d\d$/.test(time)), `times read ${times}`);
   must(!(await text(page)).includes("Pier 4"), "the lock screen shows a message's text");
   await examine(page, "phone-notification");
 }

@@ -1,11 +1,12 @@
-//! Both web pages in a real Chromium, driven by Playwright.
+//! Both web pages and the trusted screen in a real Chromium, driven by Playwright: what a person
+//! does there, and that each page is accessible, narrow enough and strict.
 
 use crate::run::{Up, state};
 use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn a_person_with_a_browser_sets_the_device_lost_and_sees_it_locked() {
+fn a_person_with_a_browser_finds_locks_erases_and_activates_the_device() {
     let Some(packages) = std::env::var_os("HOLDFAST_BROWSER") else {
         return absent("HOLDFAST_BROWSER is not set: run this through `cargo xtask test`");
     };

@@ -70,7 +70,7 @@ struct Place {
 impl Place {
     fn new(position: &Position, now: UnixMillis) -> Self {
         let side = |degrees: f64, sides: [&str; 2]| {
-            format!("{:.5}° {}", degrees.abs(), sides[usize::from(degrees < 0.0)])
+            format!("{:.4}° {}", degrees.abs(), sides[usize::from(degrees < 0.0)])
         };
         let (north, east) = (side(position.lat, ["N", "S"]), side(position.lon, ["E", "W"]));
         Self {

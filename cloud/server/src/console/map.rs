@@ -10,6 +10,8 @@ use wire::find::Position;
 /// Pixels of the drawing.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 420.0;
+/// Room that a label needs.
+const LABEL: f64 = 44.0;
 /// Metres in a degree of latitude.
 const METRES_PER_DEGREE: f64 = 111_320.0;
 
@@ -191,6 +193,9 @@ impl Canvas {
         self.out.push_str("</g><g fill=\"#37525b\">");
         for lon in meridians {
             let (x, _) = self.place(lon, 0.0);
+            if x > WIDTH - LABEL {
+                continue;
+            }
             let label = degrees_label((lon + 540.0).rem_euclid(360.0) - 180.0, ["E", "W"]);
             self.put(format_args!(
                 "<text x=\"{:.1}\" y=\"{}\">{label}</text>",
