@@ -12,7 +12,10 @@ use effects::{Clock, Entropy, SystemClock, SystemEntropy};
 use http::{HeaderName, HeaderValue, header};
 use http_link::serve::{Limits, serve_tls};
 use http_link::tls::Identity;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +25,7 @@ use tokio::sync::watch;
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.state)
         .with_context(|| format!("the state folder {}", config.state.display()))?;
+    let _only_one = lock(&config.state)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // Signals count from here on: one that comes during the start ends it cleanly too.
@@ -40,6 +44,16 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     sweeper.abort();
     app.close().await;
     Ok(())
+}
+
+/// One process at a time works on the state.
+fn lock(state: &Path) -> anyhow::Result<File> {
+    let path = state.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| path.display().to_string())?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another cloud works on {}; stop it first", state.display()))?;
+    Ok(file)
 }
 
 fn router(app: App) -> Router {

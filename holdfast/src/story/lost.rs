@@ -235,8 +235,10 @@ async fn restore(
         object["compared"] = json!("identical");
         return Ok(Evidence::new(line, object));
     }
-    let differences: Vec<String> =
-        differences.into_iter().filter(|it| !due.differences.contains(it)).collect();
-    let shown: Vec<&str> = differences.iter().take(20).map(String::as_str).collect();
-    bail!("{} differences:\n    {}", differences.len(), shown.join("\n    "))
+    let came = differences.iter().filter(|it| !due.differences.contains(it));
+    let gone = due.differences.iter().filter(|it| !differences.contains(it));
+    let shown: Vec<String> =
+        came.cloned().chain(gone.map(|it| format!("{it} before, and not now"))).collect();
+    let first: Vec<&str> = shown.iter().take(20).map(String::as_str).collect();
+    bail!("{} differences:\n    {}", shown.len(), first.join("\n    "))
 }

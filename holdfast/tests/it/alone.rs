@@ -48,6 +48,23 @@ fn the_page_about_each_part_alone_works_as_written() {
     reader.leaves();
 }
 
+#[test]
+fn two_servers_do_not_share_a_state() {
+    let home = state();
+    let mut reader = Reader::at(home.path());
+    reader.types("export HOLDFAST_STATE=$HOME/state");
+    let keycenter = reader.starts("holdfast keycenter serve --listen 127.0.0.1:0");
+    let url = keycenter["url"].as_str().unwrap().to_owned();
+    let serve = ["cloud", "serve", "--listen", "127.0.0.1:0", "--keycenter", &url];
+    let cloud = reader.starts(&format!("holdfast {}", serve.join(" ")));
+    assert!(cloud["url"].is_string());
+    let folder = home.path().join("state");
+    let second = run(&folder, &["keycenter", "serve", "--listen", "127.0.0.1:0"]);
+    says(&second, 3, "another Key Center");
+    says(&run(&folder, &serve), 3, "another cloud");
+    reader.leaves();
+}
+
 /// A person looks at the phone before going on; so does this.
 fn until_up(command: &str, state: &Path) {
     if command != "holdfast device boot" {
@@ -134,7 +151,8 @@ fn a_cloud_says_that_its_key_center_is_not_there() {
     let url = keycenter["url"].as_str().unwrap().to_owned();
     reader.leaves();
     let folder = home.path().join("state");
-    let cloud = run(&folder, &["cloud", "serve", "--listen", "127.0.0.1:0", "--keycenter", &url]);
+    let serve = ["cloud", "serve", "--listen", "127.0.0.1:0", "--keycenter", &url];
+    let cloud = run(&folder, &serve);
     says(&cloud, 3, "Key Center");
     says(&cloud, 3, url.strip_prefix("https://").unwrap());
 }

@@ -10,5 +10,6 @@ mod json;
 mod kills;
 mod once;
 mod privacy;
+mod readme;
 mod run;
 mod size;
