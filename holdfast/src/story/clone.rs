@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 use rustix::path::Arg;
+use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -19,6 +20,14 @@ enum Files {
     Copied,
     /// As hard links: only for files that nobody changes in place.
     Linked,
+}
+
+/// A copy on its way. Files with several names get one copy with several names: each waits for
+/// its next name in a folder beside the copy.
+struct Copying {
+    files: Files,
+    several_names: OwnedFd,
+    waiting: HashSet<String>,
 }
 
 /// Copies a device that is off: board, flash image, large data.
@@ -63,57 +72,81 @@ pub(crate) fn put_flash_back(from: &Path, board: &Path) -> Result<()> {
 /// block never changes.
 pub(crate) fn cloud(from: &State, to: &State) -> Result<()> {
     copy_tree(&from.path("keycenter"), &to.path("keycenter"), Files::Copied)?;
-    let copy = || -> io::Result<()> {
-        make_folder(CWD, to.path("cloud"))?;
-        let (from, to) = (open(CWD, from.path("cloud"))?, open(CWD, to.path("cloud"))?);
-        for name in names_in(&from)? {
-            let blocks = name.as_bytes() == b"blocks";
-            let files = if blocks { Files::Linked } else { Files::Copied };
-            copy_entry((&from, &to), &name, files)?;
-        }
-        Ok(())
-    };
-    copy().with_context(|| format!("{} can't be copied", from.path("cloud").display()))
+    let (from, to) = (from.path("cloud"), to.path("cloud"));
+    copy_tree_but(&from, &to, Files::Copied, Some(BLOCKS))?;
+    copy_tree(&from.join("blocks"), &to.join("blocks"), Files::Linked)
 }
 
+/// Where the cloud keeps blocks.
+const BLOCKS: &CStr = c"blocks";
+
 fn copy_tree(from: &Path, to: &Path, files: Files) -> Result<()> {
+    copy_tree_but(from, to, files, None)
+}
+
+/// Copies all of `from` but one entry.
+fn copy_tree_but(from: &Path, to: &Path, files: Files, but: Option<&CStr>) -> Result<()> {
+    let beside = to.with_extension("links");
     let copy = || -> io::Result<()> {
         let source = open(CWD, from)?;
         make_folder(CWD, to)?;
-        copy_content(&source, &open(CWD, to)?, files)
+        make_folder(CWD, &beside)?;
+        let several_names = open(CWD, &beside)?;
+        let mut copying = Copying { files, several_names, waiting: HashSet::new() };
+        copying.content(&source, &open(CWD, to)?, but)?;
+        std::fs::remove_dir_all(&beside)
     };
     copy().with_context(|| format!("{} can't be copied to {}", from.display(), to.display()))
 }
 
-/// From folder to folder, by name: encrypted names are long, and a path of many of them would
-/// be longer than the system takes.
-fn copy_content(from: &OwnedFd, to: &OwnedFd, files: Files) -> io::Result<()> {
-    for name in names_in(from)? {
-        copy_entry((from, to), &name, files)?;
+impl Copying {
+    /// From folder to folder, by name: encrypted names are long, and a path of many of them would
+    /// be longer than the system takes.
+    fn content(&mut self, from: &OwnedFd, to: &OwnedFd, but: Option<&CStr>) -> io::Result<()> {
+        for name in names_in(from)?.iter().filter(|name| Some(name.as_c_str()) != but) {
+            self.entry((from, to), name)?;
+        }
+        let stat = rustix::fs::fstat(from)?;
+        rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode))?;
+        set_times(to, &stat)
     }
-    let stat = rustix::fs::fstat(from)?;
-    rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode))?;
-    set_times(to, &stat)
-}
 
-fn copy_entry((from, to): (&OwnedFd, &OwnedFd), name: &CStr, files: Files) -> io::Result<()> {
-    let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => {
-            make_folder(to, name)?;
-            copy_content(&open(from, name)?, &open(to, name)?, files)
+    fn entry(&mut self, (from, to): (&OwnedFd, &OwnedFd), name: &CStr) -> io::Result<()> {
+        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                make_folder(to, name)?;
+                self.content(&open(from, name)?, &open(to, name)?, None)
+            }
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(from, name, Vec::new())?;
+                Ok(rustix::fs::symlinkat(target, to, name)?)
+            }
+            FileType::RegularFile => {
+                let linked = self.files == Files::Linked
+                    && rustix::fs::linkat(from, name, to, name, AtFlags::empty()).is_ok();
+                if linked { Ok(()) } else { self.file((from, to), name, &stat) }
+            }
+            // Sockets belong to processes that are gone.
+            _ => Ok(()),
         }
-        FileType::Symlink => {
-            let target = rustix::fs::readlinkat(from, name, Vec::new())?;
-            Ok(rustix::fs::symlinkat(target, to, name)?)
+    }
+
+    fn file(
+        &mut self,
+        (from, to): (&OwnedFd, &OwnedFd),
+        name: &CStr,
+        stat: &Stat,
+    ) -> io::Result<()> {
+        if stat.st_nlink < 2 {
+            return copy_file_at((from, name), (to, name));
         }
-        FileType::RegularFile => {
-            let linked = files == Files::Linked
-                && rustix::fs::linkat(from, name, to, name, AtFlags::empty()).is_ok();
-            if linked { Ok(()) } else { copy_file_at((from, name), (to, name)) }
+        let file = format!("{}-{}", stat.st_dev, stat.st_ino);
+        if self.waiting.insert(file.clone()) {
+            copy_file_at((from, name), (&self.several_names, file.as_str()))?;
         }
-        // Sockets belong to processes that are gone.
-        _ => Ok(()),
+        let none = AtFlags::empty();
+        Ok(rustix::fs::linkat(&self.several_names, file.as_str(), to, name, none)?)
     }
 }
 
@@ -146,7 +179,7 @@ pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("{} can't be copied to {}", from.display(), to.display()))
 }
 
-fn copy_file_at<N: Arg>(from: (impl AsFd, N), to: (impl AsFd, N)) -> io::Result<()> {
+fn copy_file_at(from: (impl AsFd, impl Arg), to: (impl AsFd, impl Arg)) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let source = File::from(rustix::fs::openat(from.0, from.1, flags, Mode::empty())?);
     let stat = rustix::fs::fstat(&source)?;
@@ -220,6 +253,21 @@ mod tests {
         deep(&from, true);
         copy_tree(&from, &to, Files::Copied).unwrap();
         deep(&to, false);
+    }
+
+    #[test]
+    fn a_file_with_two_names_is_one_file_in_the_copy_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        std::fs::create_dir_all(from.join("sub")).unwrap();
+        std::fs::write(from.join("one"), "content").unwrap();
+        std::fs::hard_link(from.join("one"), from.join("sub/two")).unwrap();
+        copy_tree(&from, &to, Files::Copied).unwrap();
+        let of = |path: &Path| std::fs::metadata(path).unwrap();
+        let (one, two) = (of(&to.join("one")), of(&to.join("sub/two")));
+        assert_eq!((one.ino(), one.nlink()), (two.ino(), 2));
+        assert_ne!(one.ino(), of(&from.join("one")).ino());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "something is left over");
     }
 
     #[test]
