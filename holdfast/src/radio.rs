@@ -44,7 +44,7 @@ fn resolve(name: &str) -> Result<SocketAddr> {
         .to_socket_addrs()
         .with_context(|| format!("{name}: HOST:PORT with a known host is due"))?
         .collect();
-    match found.iter().find(|it| it.is_ipv4()).or(found.first()) {
+    match found.iter().find(|it| it.is_ipv4()).or_else(|| found.first()) {
         Some(address) => Ok(*address),
         None => bail!("{name} has no address"),
     }

@@ -89,7 +89,7 @@ impl Reporter {
     }
 
     /// A JSON object that is no step, as `ready`.
-    pub(crate) fn object(&mut self, value: &Value) {
+    pub(crate) fn object(&self, value: &Value) {
         if self.json {
             println!("{value}");
             let _ = std::io::stdout().flush();

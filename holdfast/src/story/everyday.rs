@@ -46,11 +46,11 @@ pub(crate) async fn open(device: &Device, owner: &Person) -> Result<Evidence> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Files {
     /// The story's: the area becomes what the folder is.
-    OfTheStory,
+    Storys,
     /// Somebody's who uses the device: nothing is touched.
-    OfAPerson,
+    Persons,
     /// The same, and that person named a folder to be added.
-    OfAPersonAndMore,
+    PersonsAndMore,
 }
 
 /// Copies `folder` into the CE area.
@@ -62,16 +62,16 @@ pub(crate) async fn import(
 ) -> Result<Vec<Vec<u8>>, Stopped> {
     teller
         .step("vault.import", async |show| {
-            if files != Files::OfTheStory {
+            if files != Files::Storys {
                 catch_up(show, device).await?;
             }
             if let Some(stands) = stands(device, folder).await? {
                 return Ok(stands);
             }
             match files {
-                Files::OfTheStory => copy_in(show, device, folder, "?replace=true").await,
-                Files::OfAPersonAndMore => copy_in(show, device, folder, "").await,
-                Files::OfAPerson => {
+                Files::Storys => copy_in(show, device, folder, "?replace=true").await,
+                Files::PersonsAndMore => copy_in(show, device, folder, "").await,
+                Files::Persons => {
                     let line = "somebody's files; --folder adds to them";
                     let object = json!({ "compared": "not the folder's" });
                     Ok((Vec::new(), Evidence::existing(line, object)))
@@ -231,8 +231,8 @@ pub(crate) async fn upload(
 ) -> Result<(), Stopped> {
     // What a story that was broken off left in the cloud is the same folder's.
     let path = match files {
-        Files::OfTheStory => "/v1/sync/upload?replace=true",
-        Files::OfAPerson | Files::OfAPersonAndMore => "/v1/sync/upload",
+        Files::Storys => "/v1/sync/upload?replace=true",
+        Files::Persons | Files::PersonsAndMore => "/v1/sync/upload",
     };
     teller
         .step("sync.upload", async |show| {

@@ -93,7 +93,7 @@ pub(crate) async fn make_alone(state: &State, enrol: Option<Enrolling<'_>>) -> R
     let enroller = enrol.as_ref().map(enroller).transpose()?;
     let evidence = make(state, enroller.as_ref(), &mut memory).await?;
     let mut reporter = Reporter::new(false);
-    reporter.note(&format!("{}", serde_json::to_string_pretty(&evidence)?));
+    reporter.note(&serde_json::to_string_pretty(&evidence)?);
     Ok(Exit::Held)
 }
 

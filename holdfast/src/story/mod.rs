@@ -130,7 +130,7 @@ impl Story {
     }
 
     /// Chapter one. A port in use ends the program, not only the story.
-    async fn start_cloud(&mut self, teller: &mut Teller) -> Result<Cloud> {
+    async fn start_cloud(&self, teller: &mut Teller) -> Result<Cloud> {
         teller.reporter.chapter("Cloud");
         let (state, args) = (&self.state, &self.args);
         let mut lacking = None;
@@ -186,11 +186,7 @@ impl Story {
     }
 
     /// Chapters four to ten.
-    async fn last_chapters(
-        &mut self,
-        teller: &mut Teller,
-        world: &mut World,
-    ) -> Result<(), Stopped> {
+    async fn last_chapters(&self, teller: &mut Teller, world: &mut World) -> Result<(), Stopped> {
         teller.reporter.chapter("Attest");
         let evidence = signin::attest(teller, &world.client, &world.device).await?;
         teller.reporter.chapter("Sign in");
@@ -200,9 +196,9 @@ impl Story {
         teller.reporter.chapter("Use");
         everyday::unlock(teller, &world.device, &owner).await?;
         let files = match (self.memory.in_use, &self.args.folder) {
-            (false, _) => Files::OfTheStory,
-            (true, None) => Files::OfAPerson,
-            (true, Some(_)) => Files::OfAPersonAndMore,
+            (false, _) => Files::Storys,
+            (true, None) => Files::Persons,
+            (true, Some(_)) => Files::PersonsAndMore,
         };
         let left_out = everyday::import(teller, &world.device, &self.folder, files).await?;
         everyday::upload(teller, &world.device, files).await?;

@@ -96,7 +96,7 @@ fn a_file_that_keeps_changing_is_not_passed_over_in_silence() {
             count += 1;
             let mut file = File::options().write(true).open(&moving).unwrap();
             file.write_all(&count.to_le_bytes()).unwrap();
-            if count % 50 == 0 {
+            if count.is_multiple_of(50) {
                 file.set_len(8 << 20 | (count & 0xfff)).unwrap();
             }
         }
