@@ -68,6 +68,12 @@ pub(crate) fn put_flash_back(from: &Path, board: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the copies in `folder` are on the disk, so that the next step, which syncs the
+/// same file system, does not wait for them.
+pub(crate) fn write_out(folder: &Path) -> Result<()> {
+    Ok(rustix::fs::syncfs(open(CWD, folder)?)?)
+}
+
 /// Copies the cloud and the Key Center, which must not run; stored blocks are linked, since a
 /// block never changes.
 pub(crate) fn cloud(from: &State, to: &State) -> Result<()> {

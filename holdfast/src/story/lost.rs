@@ -106,6 +106,7 @@ async fn erase(owner: &Owner<'_>, device: &Device, scratch: &Path, pin: &str) ->
     clone::flash(&device.dir, &before)?;
     owner.command(&Command::Erase).await?;
     let refused = reopen(&device.dir, &before, scratch, pin).await?;
+    clone::write_out(scratch)?;
     let line = format!("keys destroyed; with the old userdata put back: {refused}");
     let object = json!({ "old_userdata": { "opens": false, "reason": refused } });
     Ok(Evidence::new(line, object))

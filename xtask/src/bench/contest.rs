@@ -3,6 +3,8 @@
 use anyhow::Result;
 use std::fmt::Write as _;
 
+const ROUNDS: usize = 3;
+
 /// The name of our own contestant.
 pub(crate) const OURS: &str = "Holdfast";
 
@@ -28,34 +30,34 @@ pub(crate) struct Contest {
     pub(crate) unit: &'static str,
     /// Whether more is better.
     pub(crate) more_is_better: bool,
-    pub(crate) rounds: usize,
     /// The first is ours.
     pub(crate) contestants: Vec<Contestant>,
 }
 
-impl Contest {
-    /// Runs all rounds and gives a Markdown table.
-    pub(crate) fn hold(mut self) -> Result<String> {
-        let mut turns: Vec<Vec<Turn>> = vec![Vec::new(); self.contestants.len()];
-        for round in 0..self.rounds {
-            for (contestant, turns) in self.contestants.iter_mut().zip(&mut turns) {
+/// Runs all rounds: in each, every contestant of every contest once. Gives a Markdown table for
+/// each contest.
+pub(crate) fn hold(mut contests: Vec<Contest>) -> Result<Vec<String>> {
+    let mut turns: Vec<Vec<Vec<Turn>>> =
+        contests.iter().map(|contest| vec![Vec::new(); contest.contestants.len()]).collect();
+    for round in 0..ROUNDS {
+        for (contest, turns) in contests.iter_mut().zip(&mut turns) {
+            for (contestant, turns) in contest.contestants.iter_mut().zip(turns) {
                 let turn = (contestant.turn)()?;
-                eprintln!("  round {round}: {} {:.1} {}", contestant.name, turn.value, self.unit);
+                let (name, unit, value) = (&contest.name, contest.unit, turn.value);
+                eprintln!("round {round}, {name}: {} {value:.1} {unit}", contestant.name);
                 turns.push(turn);
             }
         }
-        self.table(&turns)
     }
+    contests.iter().zip(&turns).map(|(contest, turns)| contest.table(turns)).collect()
+}
 
+impl Contest {
     fn table(&self, turns: &[Vec<Turn>]) -> Result<String> {
         let values = |turns: &[Turn]| turns.iter().map(|turn| turn.value).collect::<Vec<_>>();
         let ours = median(values(&turns[0]));
         let mut table = format!("### {}\n\n", self.name);
-        writeln!(
-            table,
-            "| | {} (median of {}) | spread | CPU s | ours is |",
-            self.unit, self.rounds
-        )?;
+        writeln!(table, "| | {} (median of {}) | spread | CPU s | ours is |", self.unit, ROUNDS)?;
         writeln!(table, "|---|---|---|---|---|")?;
         for (contestant, turns) in self.contestants.iter().zip(turns) {
             let all = values(turns);

@@ -13,8 +13,6 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-const ROUNDS: usize = 3;
-
 /// Every contest. One run of the story serves all of ours in a round.
 pub(crate) fn all() -> Result<Vec<Contest>> {
     disk::clear()?;
@@ -67,18 +65,12 @@ fn rate(
     })];
     contestants.extend(peers);
     let (name, unit) = (name.to_owned(), "MiB/s");
-    Contest { name, unit, more_is_better: true, rounds: ROUNDS, contestants }
+    Contest { name, unit, more_is_better: true, contestants }
 }
 
 fn duration(name: &str, ours: Contestant, peers: Vec<Contestant>) -> Contest {
     let contestants = std::iter::once(ours).chain(peers).collect();
-    Contest {
-        name: name.to_owned(),
-        unit: "ms",
-        more_is_better: false,
-        rounds: ROUNDS,
-        contestants,
-    }
+    Contest { name: name.to_owned(), unit: "ms", more_is_better: false, contestants }
 }
 
 /// SHA-256 over as much as the system partition's image has, on one core.

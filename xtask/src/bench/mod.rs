@@ -29,13 +29,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     cargo(&["build", "--quiet", "--workspace", "--bins"])?;
     let mut text = String::new();
     writeln!(text, "Measured {}.\n", machine())?;
-    for contest in contests::all()? {
-        if contest.name.contains(filter) {
-            eprintln!("{}", contest.name);
-            let table = contest.hold()?;
-            eprintln!("{table}");
-            writeln!(text, "{table}")?;
-        }
+    let contests = contests::all()?.into_iter().filter(|it| it.name.contains(filter)).collect();
+    for table in contest::hold(contests)? {
+        eprintln!("{table}");
+        writeln!(text, "{table}")?;
     }
     disk::clear()?;
     if filter.is_empty() {
