@@ -6,7 +6,10 @@ use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -36,6 +39,50 @@ pub(crate) struct Program {
     name: String,
     child: Child,
     log: PathBuf,
+    /// How long the log was before.
+    log_began: u64,
+    /// Its end is no surprise.
+    asked: Arc<AtomicBool>,
+}
+
+/// The first program that ended though nobody asked it to.
+static BROKEN: LazyLock<tokio::sync::watch::Sender<Option<String>>> =
+    LazyLock::new(|| tokio::sync::watch::Sender::new(None));
+
+/// Waits until a program ends that nobody asked to, and says which.
+pub(crate) async fn broken() -> anyhow::Error {
+    let mut broken = BROKEN.subscribe();
+    match broken.wait_for(Option::is_some).await.map(|what| what.clone()) {
+        Ok(Some(what)) => anyhow::Error::msg(what),
+        _ => std::future::pending().await,
+    }
+}
+
+/// Tells [`broken`] when `child` ends unasked.
+fn watch(name: &str, child: &Child, log: &Path, asked: &Arc<AtomicBool>) -> Result<()> {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+    let pid = pid.and_then(rustix::process::Pid::from_raw).context("a new child has an id")?;
+    let flags = rustix::process::PidfdFlags::NONBLOCK;
+    let ended = rustix::process::pidfd_open(pid, flags)?;
+    // SAFETY: the descriptor is owned by the `AsyncFd` from here on, and closed with it.
+    let ended = unsafe { AsyncFd::register(ended) }?;
+    let (name, log, asked) = (name.to_owned(), log.to_owned(), Arc::clone(asked));
+    tokio::spawn(async move {
+        if ended.readable().await.is_ok() && !asked.load(Ordering::Relaxed) {
+            let log = log.display();
+            BROKEN.send_if_modified(|broken| {
+                let first = broken.is_none();
+                broken.get_or_insert_with(|| {
+                    format!(
+                        "{name} ended in the middle, by a crash or because somebody killed it; \
+                         its last words are in {log}. The next `up` goes on from here"
+                    )
+                });
+                first
+            });
+        }
+    });
+    Ok(())
 }
 
 impl Program {
@@ -51,6 +98,15 @@ impl Program {
             .append(true)
             .open(&log)
             .with_context(|| format!("{} can't be written", log.display()))?;
+        let log_began = log_file.metadata().map_or(0, |it| it.len());
+        // SAFETY: the closure makes one system call, which is safe between fork and exec.
+        unsafe {
+            // A program whose `holdfast` was killed would hold its ports and its folder for ever.
+            command.pre_exec(|| {
+                let signal = Some(rustix::process::Signal::KILL);
+                Ok(rustix::process::set_parent_process_death_signal(signal)?)
+            });
+        }
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -60,7 +116,9 @@ impl Program {
             .spawn()
             .with_context(|| format!("{name} did not start"))?;
         let stdout = child.stdout.take().context("a piped standard output is there")?;
-        let mut program = Self { name: name.to_owned(), child, log };
+        let asked = Arc::new(AtomicBool::new(false));
+        watch(name, &child, &log, &asked)?;
+        let mut program = Self { name: name.to_owned(), child, log, log_began, asked };
         let mut lines = BufReader::new(stdout).lines();
         let line = tokio::time::timeout(READY_WITHIN, lines.next_line()).await;
         // Whatever else it prints is read, so that it never waits for a reader.
@@ -80,18 +138,6 @@ impl Program {
         self.child.id()
     }
 
-    /// Waits until it ends, which it should not.
-    pub(crate) async fn ended(&mut self) -> anyhow::Error {
-        match self.child.wait().await {
-            Ok(status) => anyhow::anyhow!(
-                "{} ended ({status}); its last words are in {}",
-                self.name,
-                self.log.display()
-            ),
-            Err(error) => anyhow::anyhow!("{}: {error}", self.name),
-        }
-    }
-
     /// Asks it to end and waits; after [`STOP_WITHIN`] it is killed.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.ask_to_end();
@@ -103,6 +149,7 @@ impl Program {
     }
 
     fn ask_to_end(&self) {
+        self.asked.store(true, Ordering::Relaxed);
         // A child that was waited for has no id any more.
         if let Some(pid) = self.pid().and_then(|pid| i32::try_from(pid).ok()) {
             // SAFETY: kill has no memory effects; the child was not reaped yet.
@@ -111,8 +158,9 @@ impl Program {
     }
 
     async fn ended_early(&mut self) -> anyhow::Error {
+        self.asked.store(true, Ordering::Relaxed);
         let status = self.child.wait().await;
-        let words = last_words(&self.log);
+        let words = last_words(&self.log, self.log_began);
         let code = status.as_ref().ok().and_then(std::process::ExitStatus::code);
         let message = format!("{} did not start: {words}", self.name);
         if code == Some(3) { Lacking(message).into() } else { anyhow::anyhow!(message) }
@@ -133,9 +181,11 @@ impl Drop for Program {
     }
 }
 
-/// The last lines of a log, for an error message.
-fn last_words(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
+/// The last lines of a log after the first `began` bytes, for an error message.
+fn last_words(log: &Path, began: u64) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let began = usize::try_from(began).unwrap_or(0);
+    let text = String::from_utf8_lossy(bytes.get(began..).unwrap_or_default());
     let mut lines: Vec<&str> = text.lines().rev().filter(|line| !line.is_empty()).take(3).collect();
     lines.reverse();
     if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("; ") }

@@ -23,10 +23,7 @@ pub(crate) struct Lock(#[allow(dead_code, reason = "held for its lock")] File);
 impl State {
     /// Opens or makes the state folder (mode 0700).
     pub(crate) fn open(given: Option<&Path>) -> Result<Self> {
-        let root = match given {
-            Some(dir) => std::path::absolute(dir)?,
-            None => default_root()?,
-        };
+        let root = root_of(given)?;
         DirBuilder::new().recursive(true).mode(0o700).create(&root).map_err(|error| {
             Lacking(format!(
                 "the state folder {} can't be made: {error}. Name another with --state.",
@@ -40,10 +37,7 @@ impl State {
 
     /// Opens the state folder, which must be there.
     pub(crate) fn open_existing(given: Option<&Path>) -> Result<Self> {
-        let root = match given {
-            Some(dir) => std::path::absolute(dir)?,
-            None => default_root()?,
-        };
+        let root = root_of(given)?;
         if !root.join("version").is_file() {
             let how = "Name yours with --state or HOLDFAST_STATE.";
             return Err(Lacking(format!("{} is no state folder. {how}", root.display())).into());
@@ -64,14 +58,19 @@ impl State {
                 version.trim().chars().take(20).collect::<String>()
             ),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if std::fs::read_dir(&self.root)?.next().is_some() {
+                // A first run that was killed may have left the version half written.
+                let other = |entry: &std::fs::DirEntry| entry.file_name() != "version.new";
+                if std::fs::read_dir(&self.root)?.flatten().any(|entry| other(&entry)) {
                     bail!(
                         "{} is not empty and not a state folder of Holdfast. Name another with \
                          --state.",
                         self.root.display()
                     );
                 }
-                self.write_private("version", format!("{VERSION}\n").as_bytes())
+                self.write_private("version", format!("{VERSION}\n").as_bytes()).map_err(|error| {
+                    Lacking(format!("{error:#}. Name a state folder of your own with --state."))
+                        .into()
+                })
             }
             Err(error) => Err(error).with_context(|| path.display().to_string()),
         }
@@ -79,10 +78,7 @@ impl State {
 
     /// Deletes what stands there, if it is a state folder, and opens it anew.
     pub(crate) fn start_over(given: Option<&Path>) -> Result<Self> {
-        let root = match given {
-            Some(dir) => std::path::absolute(dir)?,
-            None => default_root()?,
-        };
+        let root = root_of(given)?;
         if root.join("version").is_file() {
             let _lock = Self { root: root.clone() }.lock()?;
             for entry in std::fs::read_dir(&root)? {
@@ -107,7 +103,12 @@ impl State {
             .write(true)
             .mode(0o600)
             .open(&path)
-            .with_context(|| path.display().to_string())?;
+            .map_err(|error| {
+                Lacking(format!(
+                    "{} can't be written: {error}. Name a state folder of your own with --state.",
+                    path.display()
+                ))
+            })?;
         match file.try_lock() {
             Ok(()) => Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => Err(Lacking(format!(
@@ -119,6 +120,15 @@ impl State {
                 Err(error).with_context(|| path.display().to_string())
             }
         }
+    }
+
+    /// What to say of a file inside that is not what was written there.
+    pub(crate) fn damaged(&self, relative: &str) -> String {
+        format!(
+            "{} is damaged. Put it back as it was, or start over with --fresh, which deletes what \
+             is there",
+            self.path(relative).display()
+        )
     }
 
     /// A path inside.
@@ -160,6 +170,22 @@ impl State {
         };
         write().with_context(|| format!("{} can't be written", path.display()))
     }
+}
+
+/// The absolute path of the state folder. Programs tell each other paths in JSON, which is UTF-8.
+fn root_of(given: Option<&Path>) -> Result<PathBuf> {
+    let root = match given {
+        Some(dir) => std::path::absolute(dir)?,
+        None => default_root()?,
+    };
+    if root.to_str().is_none() {
+        return Err(Lacking(format!(
+            "the path of the state folder {} is not UTF-8. Name another with --state.",
+            root.display()
+        ))
+        .into());
+    }
+    Ok(root)
 }
 
 /// `$XDG_DATA_HOME/holdfast`, else `~/.local/share/holdfast`.

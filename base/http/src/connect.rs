@@ -8,9 +8,11 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use std::fs::File;
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,6 +24,8 @@ use tower::Service;
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a Unix socket's address, the zero at its end not counted (unix(7)).
+const LONGEST_ADDRESS: usize = 107;
 
 /// The way to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +62,10 @@ impl Dialer {
                 self.secure(stream, &host).await?
             }
             Connector::Proxy(path) => {
-                let tunnel = tunnel(UnixStream::connect(path).await?, &host, port).await?;
+                let tunnel = tunnel(unix(path).await?, &host, port).await?;
                 self.secure(tunnel, &host).await?
             }
-            Connector::Unix(path) => Stream(Box::new(UnixStream::connect(path).await?)),
+            Connector::Unix(path) => Stream(Box::new(unix(path).await?)),
         };
         Ok(TokioIo::new(stream))
     }
@@ -72,6 +76,20 @@ impl Dialer {
         let stream = TlsConnector::from(tls).connect(name, stream).await?;
         Ok(Stream(Box::new(stream)))
     }
+}
+
+/// Connects to the Unix socket at `path`, however long that is: an address of more than 107 bytes
+/// goes through a descriptor of the folder.
+async fn unix(path: &Path) -> io::Result<UnixStream> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return UnixStream::connect(path).await;
+    };
+    if path.as_os_str().len() <= LONGEST_ADDRESS {
+        return UnixStream::connect(path).await;
+    }
+    let folder = File::open(folder)?;
+    let short = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    UnixStream::connect(Path::new(&short).join(name)).await
 }
 
 /// Asks the proxy behind `socket` for a tunnel to the server.
@@ -156,5 +174,22 @@ impl AsyncWrite for Stream {
 
     fn is_write_vectored(&self) -> bool {
         self.0.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connects_to_a_socket_whose_path_is_longer_than_an_address() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("x".repeat(200));
+        std::fs::create_dir(&folder).unwrap();
+        let short = File::open(&folder).unwrap();
+        let short = format!("/proc/self/fd/{}/a.sock", short.as_raw_fd());
+        let _listener = tokio::net::UnixListener::bind(short).unwrap();
+        unix(&folder.join("a.sock")).await.unwrap();
+        assert!(unix(&folder.join("b.sock")).await.is_err());
     }
 }

@@ -1,11 +1,12 @@
 //! Compares an archive with a folder.
 
-use crate::pack::names_in;
+use crate::pack::{kind_name, names_in};
 use crate::read::{Chunk, ReadError, Reader};
 use crate::{Entry, Kind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use snapshot::path::TreePath;
 use std::collections::{HashMap, HashSet};
+use std::ffi::CStr;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -22,6 +23,9 @@ pub struct Difference {
     pub path: Vec<u8>,
     /// What differs, for people.
     pub what: String,
+    /// The folder has something there that an archive of ours does not keep, or that cannot be
+    /// read: a socket, say.
+    pub unkept: bool,
 }
 
 impl fmt::Display for Difference {
@@ -236,11 +240,21 @@ impl Comparison {
                 self.differs(name.as_bytes(), "has a path too long for an archive");
                 continue;
             };
-            if !self.seen.contains(&path) {
+            let stat = rustix::fs::statat(&fd, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            let missing = !self.seen.contains(&path);
+            if missing && let Some(why) = why_unkept(&fd, &name, kind) {
+                self.found.push(Difference {
+                    path: path.as_bytes().to_vec(),
+                    what: why,
+                    unkept: true,
+                });
+                continue;
+            }
+            if missing {
                 self.differs(path.as_bytes(), "is in the folder but not in the archive");
             }
-            let stat = rustix::fs::statat(&fd, &name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+            if kind == FileType::Directory
                 && let Err(error) = self.missing_under(&path)
             {
                 self.differs(path.as_bytes(), format!("cannot be read in the folder: {error}"));
@@ -263,8 +277,21 @@ impl Comparison {
     }
 
     fn differs(&mut self, path: &[u8], what: impl Into<String>) {
-        self.found.push(Difference { path: path.to_vec(), what: what.into() });
+        self.found.push(Difference { path: path.to_vec(), what: what.into(), unkept: false });
     }
+}
+
+/// Why an archive does not have what the folder has under `name`, where it cannot.
+fn why_unkept(within: &OwnedFd, name: &CStr, kind: FileType) -> Option<String> {
+    if !matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink) {
+        return Some(format!("{} is not kept", kind_name(kind)));
+    }
+    if kind == FileType::Symlink {
+        return None;
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(within, name, flags, Mode::empty());
+    opened.err().map(|error| format!("cannot be read: {error}"))
 }
 
 fn at(path: &TreePath) -> &[u8] {

@@ -308,7 +308,7 @@ pub(crate) fn names_in(directory: impl AsFd) -> rustix::io::Result<Vec<CString>>
     Ok(names)
 }
 
-const fn kind_name(kind: FileType) -> &'static str {
+pub(crate) const fn kind_name(kind: FileType) -> &'static str {
     match kind {
         FileType::Fifo => "a fifo",
         FileType::Socket => "a socket",

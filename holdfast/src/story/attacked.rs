@@ -238,7 +238,7 @@ impl Attacker<'_> {
 
     /// Looks for the folder's content and the owner's phone number in what the cloud stores.
     fn search_cloud(&self) -> Result<(String, Value)> {
-        let mut canaries = search::canaries(self.folder)?;
+        let mut canaries = search::canaries(self.folder);
         canaries.push(Canary::text("the account's phone number", &self.owner.phone[1..]));
         canaries.push(Canary::text("the account's e-mail", &self.owner.email));
         self.control(&canaries)?;
@@ -262,11 +262,7 @@ impl Attacker<'_> {
     fn control(&self, canaries: &[Canary]) -> Result<()> {
         let owner = self.stores.path(super::owner::FILE);
         for canary in canaries {
-            let at = if canary.what.starts_with("the account") {
-                owner.clone()
-            } else {
-                PathBuf::from(&canary.what)
-            };
+            let at = canary.from.clone().unwrap_or_else(|| owner.clone());
             let found = search::search(&[at], std::slice::from_ref(canary)).is_err();
             ensure!(found, "the search does not even find {} where it is", canary.what);
         }

@@ -97,17 +97,6 @@ impl Cloud {
         [pid(|it| &it.keycenter), pid(|it| &it.server)]
     }
 
-    /// Waits until one of them ends, which none should.
-    pub(crate) async fn ended(&mut self) -> anyhow::Error {
-        match &mut self.running {
-            Some(Running { keycenter, server }) => tokio::select! {
-                error = keycenter.ended() => error,
-                error = server.ended() => error,
-            },
-            None => std::future::pending().await,
-        }
-    }
-
     /// Ends both.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.pause().await

@@ -196,9 +196,16 @@ impl Device {
         self.board.pid()
     }
 
-    /// Waits until the board ends, which it should not.
-    pub(crate) async fn ended(&mut self) -> anyhow::Error {
-        self.board.ended().await
+    /// Brings a device back whose keys were destroyed or whose system stopped, by switching it
+    /// off and on. `false` where there was no need.
+    pub(crate) async fn revive(&self) -> Result<bool> {
+        match self.system_status().await {
+            Ok(status) if status["erased"] != true => Ok(false),
+            _ => match self.reset().await?.refused {
+                None => Ok(true),
+                Some(refused) => bail!("{}", refused.line()),
+            },
+        }
     }
 
     /// Takes the power away.

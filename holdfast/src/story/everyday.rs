@@ -95,15 +95,23 @@ async fn catch_up(show: &mut Reporter, device: &Device) -> Result<()> {
 /// The cloud holds a snapshot that this device has not seen.
 const UNSEEN: &str = "unseen_snapshot";
 
-/// Whether the device has just what the folder has.
+/// Whether the device has just what the folder has, but for what an import leaves out.
 async fn stands(device: &Device, folder: &Path) -> Result<Option<(Vec<Vec<u8>>, Evidence)>> {
     let listing: Value = device.api().get("/v1/files").send_json().await?;
     let entries = listing.get("entries").unwrap_or(&listing).as_array().map_or(0, Vec::len);
-    if entries == 0 || !compare(device, folder, &[]).await?.is_empty() {
+    if entries == 0 {
         return Ok(None);
     }
-    let evidence = Evidence::existing("what the folder has", json!({ "compared": "identical" }));
-    Ok(Some((Vec::new(), evidence)))
+    let differences = differences(device, folder).await?;
+    if differences.iter().any(|it| !it.unkept) {
+        return Ok(None);
+    }
+    let said: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    let mut line = "what the folder has".to_owned();
+    said.iter().for_each(|what| line.push_str(&format!("\n    left out: {what}")));
+    let object = json!({ "compared": "identical", "left_out": said });
+    let left_out = differences.into_iter().map(|it| it.path).collect();
+    Ok(Some((left_out, Evidence::existing(line, object))))
 }
 
 /// What differs between the device's files and the folder: names, bytes, modes, times, links.
@@ -113,16 +121,20 @@ pub(crate) async fn compare(
     folder: &Path,
     left_out: &[Vec<u8>],
 ) -> Result<Vec<String>> {
-    let request = device.api().get("/v1/files/tar").patience(Duration::from_secs(120));
-    let reader = http_link::pipe::reader(request.send().await?.stream());
-    let folder = folder.to_owned();
-    let compared = move || treetar::compare_tar_with_folder(reader, &folder);
-    let differences = tokio::task::spawn_blocking(compared).await??;
-    Ok(differences
+    Ok(differences(device, folder)
+        .await?
         .iter()
         .filter(|it| !left_out.contains(&it.path))
         .map(ToString::to_string)
         .collect())
+}
+
+async fn differences(device: &Device, folder: &Path) -> Result<Vec<treetar::Difference>> {
+    let request = device.api().get("/v1/files/tar").patience(Duration::from_secs(120));
+    let reader = http_link::pipe::reader(request.send().await?.stream());
+    let folder = folder.to_owned();
+    let compared = move || treetar::compare_tar_with_folder(reader, &folder);
+    Ok(tokio::task::spawn_blocking(compared).await??)
 }
 
 async fn copy_in(

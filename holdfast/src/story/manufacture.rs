@@ -240,9 +240,9 @@ pub(crate) fn other_board(state: &State, folder: &Path) -> Result<()> {
 }
 
 fn made(state: &State) -> Result<Value> {
-    let path = state.path("device/made.json");
-    let json = std::fs::read(&path).with_context(|| path.display().to_string())?;
-    Ok(serde_json::from_slice(&json)?)
+    const FILE: &str = "device/made.json";
+    let json = std::fs::read(state.path(FILE)).with_context(|| state.damaged(FILE))?;
+    serde_json::from_slice(&json).with_context(|| state.damaged(FILE))
 }
 
 fn partitions(image: &Path) -> Result<Vec<String>> {

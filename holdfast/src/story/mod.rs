@@ -20,6 +20,7 @@ pub(crate) use world::Memory;
 
 use crate::args::Up;
 use crate::exit::{Exit, Lacking};
+use crate::programs;
 use crate::report::{Evidence, Reporter};
 use crate::sample;
 use crate::state::State;
@@ -44,10 +45,14 @@ pub(crate) async fn up(args: Up) -> Result<Exit> {
     };
     let _lock = state.lock()?;
     let folder = folder(&args, &state)?;
-    let mut teller = Teller::new(Reporter::new(args.json));
+    let mut teller = Teller::new(Reporter::new(args.json), state.root().to_owned());
     let mut story = Story { memory: Memory::load(&state)?, args, state, folder };
     tokio::select! {
         told = story.tell(&mut teller) => told,
+        error = programs::broken() => {
+            teller.broken(error);
+            Ok(Exit::Failed)
+        }
         () = interrupted() => {
             teller.reporter.clear();
             teller.reporter.note("\nstopped; the next `up` goes on from here");
@@ -109,12 +114,7 @@ impl Story {
         }
         self.ready(teller, &world);
         if !self.args.once {
-            let World { cloud, device, .. } = &mut world;
-            tokio::select! {
-                () = interrupted() => {}
-                error = cloud.ended() => return Err(error),
-                error = device.ended() => return Err(error),
-            }
+            interrupted().await;
             teller.reporter.note("\nstopping");
         }
         world.stop().await?;
@@ -347,6 +347,10 @@ impl Tale<'_> {
         let to = State::open(Some(&self.scratch.join(name)))?;
         world.cloud.pause().await?;
         let copied = World::copy(&world.state, &to);
+        if copied.is_err() {
+            // Half a copy is of no use, and its room may be what is lacking.
+            let _ = std::fs::remove_dir_all(to.root());
+        }
         world.cloud.resume().await.context("the cloud did not start again after the copy")?;
         world.client = Client::clone(&world.cloud.client()?);
         copied?;

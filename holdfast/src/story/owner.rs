@@ -42,8 +42,7 @@ impl Person {
     pub(crate) fn owner(state: &State) -> Result<(Self, bool)> {
         match std::fs::read(state.path(FILE)) {
             Ok(json) => {
-                let owner = serde_json::from_slice(&json)
-                    .with_context(|| format!("{} is damaged", state.path(FILE).display()))?;
+                let owner = serde_json::from_slice(&json).with_context(|| state.damaged(FILE))?;
                 Ok((owner, false))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -18,25 +18,29 @@ const CANARIES: usize = 6;
 pub(crate) struct Canary {
     /// What it is, for people.
     pub(crate) what: String,
+    /// The file that it comes from.
+    pub(crate) from: Option<PathBuf>,
     bytes: Vec<u8>,
 }
 
 impl Canary {
     /// A text, as a phone number.
     pub(crate) fn text(what: &str, text: &str) -> Self {
-        Self { what: what.to_owned(), bytes: text.as_bytes().to_vec() }
+        Self { what: what.to_owned(), from: None, bytes: text.as_bytes().to_vec() }
     }
 }
 
 /// Canaries from the middle of some files of `folder`: bytes that are unlikely anywhere else.
-pub(crate) fn canaries(folder: &Path) -> Result<Vec<Canary>> {
+pub(crate) fn canaries(folder: &Path) -> Vec<Canary> {
     let mut open = vec![folder.to_owned()];
     let mut found = Vec::new();
     while let Some(folder) = open.pop() {
-        let mut entries: Vec<_> = std::fs::read_dir(&folder)?.collect::<std::io::Result<_>>()?;
+        // What can't be read was left out of the import too.
+        let read = std::fs::read_dir(&folder).into_iter().flatten();
+        let mut entries: Vec<_> = read.flatten().collect();
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries {
-            let kind = entry.file_type()?;
+            let Ok(kind) = entry.file_type() else { continue };
             if kind.is_dir() {
                 open.push(entry.path());
             } else if kind.is_file() && found.len() < CANARIES {
@@ -47,7 +51,7 @@ pub(crate) fn canaries(folder: &Path) -> Result<Vec<Canary>> {
             break;
         }
     }
-    Ok(found)
+    found
 }
 
 /// The most telling bytes of the first 64 KiB of a file, if there are any.
@@ -60,9 +64,11 @@ fn canary(path: &Path) -> Result<Option<Canary>> {
         seen.iter().filter(|seen| **seen).count()
     };
     let best = content.chunks_exact(CANARY_BYTES).max_by_key(|bytes| variety(bytes));
-    Ok(best
-        .filter(|bytes| variety(bytes) >= 10)
-        .map(|bytes| Canary { what: path.display().to_string(), bytes: bytes.to_vec() }))
+    Ok(best.filter(|bytes| variety(bytes) >= 10).map(|bytes| Canary {
+        what: path.display().to_string(),
+        from: Some(path.to_owned()),
+        bytes: bytes.to_vec(),
+    }))
 }
 
 /// What was searched, and that nothing was found.
@@ -171,7 +177,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let secret = b"0123456789 the quick brown fox jumps over the lazy dog";
         std::fs::write(folder.path().join("secret"), secret).unwrap();
-        let canaries = canaries(folder.path()).unwrap();
+        let canaries = canaries(folder.path());
         let store = tempfile::tempdir().unwrap();
         for padding in ["", "x", "xy"] {
             let mut plain = padding.as_bytes().to_vec();

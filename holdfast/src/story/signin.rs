@@ -2,17 +2,19 @@
 
 use super::cloud::Cloud;
 use super::device::Device;
-use super::lost;
+use super::lost::{Owner, activate, end_lost_mode};
 use super::owner::Person;
 use super::step::{Stopped, Teller};
 use crate::report::Evidence;
 use crate::state::State;
 use anyhow::{Context, Result, ensure};
-use http_link::{Client, Error as HttpError};
+use http_link::Client;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 use wire::account::{Session, SignIn, SignUp};
 use wire::attest::{Challenge, Evidence as Chain, Statement};
+use wire::find::Command;
 
 /// Chapter four. Gives back the evidence that was accepted, for an attack to replay.
 pub(crate) async fn attest(
@@ -22,7 +24,11 @@ pub(crate) async fn attest(
 ) -> Result<Chain, Stopped> {
     teller
         .step("attest", async |_| {
-            let chain = evidence(cloud, device).await?;
+            // An erasure that was ordered before the last run ended comes now.
+            let chain = match evidence(cloud, device).await {
+                Err(_) if device.revive().await? => evidence(cloud, device).await?,
+                chain => chain?,
+            };
             let statement: Statement = cloud.post("/v1/attest").json(&chain).send_json().await?;
             let line = format!(
                 "{}: {}, {}, boot state {}",
@@ -99,38 +105,70 @@ pub(crate) async fn sign_in(
         .await?;
     teller
         .step("device.bind", async |_| {
-            let bound = match take_back(device, &owner, &session).await {
-                // The erasure that was still on its way came now: the system ends after it.
-                Err(error) if !is_refusal(&error) => {
-                    device.reset().await?;
-                    take_back(device, &owner, &session).await
-                }
-                bound => bound,
-            };
-            bound.map(|it| ((), it))
+            let recovered = recover(client, device, &owner, &session).await?;
+            let mut bound = bind_device(device, &session).await?;
+            if !recovered.is_empty() {
+                bound.line = format!("{}; {}", bound.line, recovered.join(", "));
+                bound.object["recovered"] = json!(recovered);
+            }
+            Ok(((), bound))
         })
         .await?;
     set_lock(teller, device, &owner).await?;
     Ok((owner, session))
 }
 
-/// A run that was broken off in Lost or Recovered left the device lost or erased: its owner
-/// takes it back.
-async fn take_back(device: &Device, owner: &Person, session: &Session) -> Result<Evidence> {
-    let lock = lock_of(device).await?;
-    if lock.activation_due {
-        lost::activate(device, owner).await?;
-    } else if lock.lost.is_some() {
-        // What the cloud still wants comes with the link; it comes before the owner's word.
-        device.until("its link to the cloud is up", |it| it["cloud_connected"] == true).await?;
-        lost::end_lost_mode(device, owner).await?;
+/// Brings a device back into its owner's hands that an interrupted run left lost or erased: what
+/// was ordered comes to its end first, then activation and lost mode are ended as the owner
+/// would.
+async fn recover(
+    cloud: &Client,
+    device: &Device,
+    owner: &Person,
+    session: &Session,
+) -> Result<Vec<&'static str>> {
+    let mut recovered = Vec::new();
+    if device.revive().await? {
+        recovered.push("an erasure had come to its end");
     }
-    bind_device(device, session).await
+    wait_for_orders(cloud, device, session).await?;
+    if lock_of(device).await?.activation_due {
+        activate(device, owner).await?;
+        recovered.push("it was erased, and the owner's account opened it");
+    } else if lock_of(device).await?.lost.is_some() {
+        device.until("its link to the cloud is up", |it| it["cloud_connected"] == true).await?;
+        end_lost_mode(device, owner).await?;
+        recovered.push("it was lost, and the owner's password ended that");
+    }
+    Ok(recovered)
 }
 
-/// Whether the device or the cloud said no, and not that the device was erased meanwhile.
-fn is_refusal(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(HttpError::Refused(it)) if it.error != "erased")
+/// Commands reach a device in their order: once it has done a new one, no older one is to come.
+async fn wait_for_orders(cloud: &Client, device: &Device, session: &Session) -> Result<()> {
+    let status = device.system_status().await?;
+    let Some(device_id) = status["device_id"].as_str().filter(|_| status["find_enabled"] == true)
+    else {
+        return Ok(());
+    };
+    let token = session.token.clone();
+    let owner = Owner { cloud, token, device_id: device_id.to_owned() };
+    let located = async {
+        device.until("its link to the cloud is up", |it| it["cloud_connected"] == true).await?;
+        owner.command(&Command::Locate).await
+    };
+    let erased = async {
+        loop {
+            match device.system_status().await {
+                Ok(status) if status["erased"] != true => {}
+                _ => return device.revive().await,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        located = located => located.map(drop),
+        erased = erased => erased.map(drop),
+    }
 }
 
 /// Binds, or finds that the device is bound.

@@ -4,6 +4,7 @@ use super::device::{BoardStatus, stage_line, verdict};
 use crate::report::{Evidence, Reporter, Step};
 use anyhow::Result;
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// The story stops here; what happened was shown.
@@ -15,11 +16,30 @@ pub(crate) struct Stopped;
 pub(crate) struct Teller {
     pub(crate) reporter: Reporter,
     failed: bool,
+    /// Where the story's state lies: a full disk there explains a failure.
+    root: PathBuf,
 }
 
+/// With fewer bytes free, a disk counts as full.
+const FULL_BELOW: u64 = 2 << 20;
+
 impl Teller {
-    pub(crate) const fn new(reporter: Reporter) -> Self {
-        Self { reporter, failed: false }
+    pub(crate) const fn new(reporter: Reporter, root: PathBuf) -> Self {
+        Self { reporter, failed: false, root }
+    }
+
+    /// The reason of a failure, and what to do where it is the disk.
+    fn reason(&self, error: &anyhow::Error) -> String {
+        let mut reason = format!("{error:#}");
+        let free = rustix::fs::statvfs(&self.root).map(|disk| disk.f_bavail * disk.f_frsize);
+        if free.is_ok_and(|free| free < FULL_BELOW) {
+            reason.push_str(&format!(
+                ". The disk that holds {} is full: make room, and run `up` again; it goes on from \
+                 here",
+                self.root.display()
+            ));
+        }
+        reason
     }
 
     /// Whether any step did not hold.
@@ -43,7 +63,7 @@ impl Teller {
                 Ok(value)
             }
             Err(error) => {
-                self.show(name, false, ms, Some(format!("{error:#}")), Evidence::none());
+                self.show(name, false, ms, Some(self.reason(&error)), Evidence::none());
                 Err(Stopped)
             }
         }
@@ -67,7 +87,7 @@ impl Teller {
                 let line = format!("refused: {reason}");
                 self.show(&name, true, ms, Some(reason), Evidence::new(line, evidence));
             }
-            Err(error) => self.show(&name, false, ms, Some(format!("{error:#}")), Evidence::none()),
+            Err(error) => self.show(&name, false, ms, Some(self.reason(&error)), Evidence::none()),
         }
     }
 
@@ -96,9 +116,14 @@ impl Teller {
     /// Something between two steps, worth showing only where it fails.
     pub(crate) fn quietly<T>(&mut self, done: Result<T>) -> Result<T, Stopped> {
         done.map_err(|error| {
-            self.show("story", false, 0.0, Some(format!("{error:#}")), Evidence::none());
+            self.show("story", false, 0.0, Some(self.reason(&error)), Evidence::none());
             Stopped
         })
+    }
+
+    /// A program ended in the middle: the step that was played did not come to its end.
+    pub(crate) fn broken(&mut self, error: anyhow::Error) {
+        let _: Result<(), Stopped> = self.quietly(Err(error));
     }
 
     /// Waits for a boot; one that can't even be watched is a step that failed.
@@ -109,7 +134,7 @@ impl Teller {
         match boot.await {
             Ok(status) => Ok(status),
             Err(error) => {
-                let reason = Some(format!("{error:#}"));
+                let reason = Some(self.reason(&error));
                 self.show("boot.bl1", false, 0.0, reason, Evidence::none());
                 Err(Stopped)
             }

@@ -34,8 +34,7 @@ impl Memory {
 
     pub(crate) fn load(state: &State) -> Result<Self> {
         match std::fs::read(state.path(Self::FILE)) {
-            Ok(json) => serde_json::from_slice(&json)
-                .with_context(|| format!("{} is damaged", state.path(Self::FILE).display())),
+            Ok(json) => serde_json::from_slice(&json).with_context(|| state.damaged(Self::FILE)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).context(state.path(Self::FILE).display().to_string()),
         }

@@ -4,6 +4,7 @@ mod alone;
 mod browser;
 mod document;
 mod hostile_folders;
+mod hostile_states;
 mod in_use;
 mod interrupted;
 mod json;

@@ -100,17 +100,26 @@ impl Unprivileged {
         Some(Self { programs })
     }
 
-    /// Gives a folder to that user.
+    /// Gives a folder, and everything in it, to that user.
     pub(crate) fn own(&self, folder: &Path) {
-        std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).expect("root may");
+        std::os::unix::fs::lchown(folder, Some(NOBODY), Some(NOBODY)).expect("root may");
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            self.own(&entry.path());
+        }
     }
 
     /// Runs the story to its end, as that user.
     pub(crate) fn tell(&self, state: &Path) -> Told {
+        self.tell_more(state, &[])
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn tell_more(&self, state: &Path, more: &[&str]) -> Told {
         use std::os::unix::process::CommandExt;
         let output = Command::new(self.programs.path().join("holdfast"))
             .args(["up", "--once", "--json", "--listen", "127.0.0.1:0", "--state"])
             .arg(state)
+            .args(more)
             .env_clear()
             .current_dir("/")
             .uid(NOBODY)
@@ -170,6 +179,11 @@ impl Up {
             }
         }
         panic!("the story ended before it was ready");
+    }
+
+    /// Waits until it ended by itself.
+    pub(crate) fn ended(mut self) -> Option<i32> {
+        self.child.wait().expect("it can be waited for").code()
     }
 
     pub(crate) fn pid(&self) -> i32 {
