@@ -12,6 +12,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use treetar::PackError;
 use wire::push::{Delivery, Message, Send as Push, Sent};
 
 /// Opens the CE area with the screen lock.
@@ -163,6 +164,10 @@ async fn copy_in(
     let packed = packing.await?.with_context(|| format!("reading {}", folder.display()));
     let (packed, imported) = match (packed, answer) {
         (Ok(packed), Ok(imported)) => (packed, imported),
+        // The folder is gone, say: the device only saw that the stream broke off.
+        (Err(error), _) if matches!(error.downcast_ref(), Some(PackError::Folder { .. })) => {
+            return Err(error);
+        }
         // The device's refusal cuts the stream: its reason comes first.
         (_, Err(error)) => return Err(error.into()),
         (Err(error), _) => return Err(error),

@@ -27,11 +27,16 @@ impl SmallDisk {
 
     /// Fills the disk but for so many MiB.
     fn leave(&self, mib: u64) {
-        let disk = rustix::fs::statvfs(self.0.path()).unwrap();
-        let taken = (disk.f_bavail * disk.f_frsize).saturating_sub(mib << 20);
         let ballast = File::create(self.0.path().join("ballast")).unwrap();
-        if taken > 0 {
-            rustix::fs::fallocate(&ballast, rustix::fs::FallocateFlags::empty(), 0, taken).unwrap();
+        loop {
+            let disk = rustix::fs::statvfs(self.0.path()).unwrap();
+            let taken = (disk.f_bavail * disk.f_frsize).saturating_sub(mib << 20);
+            let flags = rustix::fs::FallocateFlags::empty();
+            let size = ballast.metadata().unwrap().len();
+            // The story writes too: what was free a moment ago may be taken.
+            if taken == 0 || rustix::fs::fallocate(&ballast, flags, size, taken).is_ok() {
+                return;
+            }
         }
     }
 
@@ -66,9 +71,10 @@ fn a_full_disk_is_named_and_the_next_run_goes_on() {
     let small = ["--folder", folder.path().to_str().unwrap()];
     // Import: the device's disk. Upload: the cloud's. Then the databases.
     for (room, at, step) in [
-        (12, Some("lock.set"), "vault.import"),
-        (20, None, "sync.upload"),
-        (0, None, "cloud.start"),
+        // Whichever of the two is first where the disk is full.
+        (12, Some("device.bind"), ["vault.import", "sync.upload"]),
+        (14, None, ["vault.import", "sync.upload"]),
+        (0, None, ["cloud.start", "story"]),
     ] {
         if at.is_none() {
             disk.leave(room);
@@ -85,9 +91,9 @@ fn a_full_disk_is_named_and_the_next_run_goes_on() {
         }
         assert!(matches!(run.ended(), Some(1 | 3)));
         let failed = failed.expect("there was no room");
-        assert_eq!(failed["step"], step, "{failed}");
+        assert!(step.contains(&failed["step"].as_str().unwrap_or_default()), "{failed}");
         let reason = failed["reason"].as_str().unwrap_or_default();
-        assert!(reason.contains("is full"), "{step}: {reason}");
+        assert!(reason.contains("is full"), "{step:?}: {reason}");
         assert!(processes_of(&disk.state()).is_empty());
         disk.make_room();
     }
@@ -182,25 +188,18 @@ fn a_state_folder_whose_path_is_not_utf_8_is_refused_in_words() {
 #[test]
 fn when_a_program_dies_up_ends_in_words_and_takes_the_others_along() {
     let state = state();
-    for who in ["the Key Center", "the cloud", "the board"] {
+    for (who, program) in [
+        ("the Key Center", "holdfast-keycenter"),
+        ("the cloud", "holdfast-cloud"),
+        ("the board", "holdfast-board"),
+    ] {
         let mut run = Up::start(state.path(), &[]);
-        let (mut cloud, mut ready) = (None, None);
-        while let Some(line) = run.next() {
-            if line["step"] == "cloud.start" {
-                cloud = Some(line["evidence"].clone());
-            }
-            if let Some(found) = line.get("ready") {
-                ready = Some(found.clone());
-                break;
-            }
-        }
-        let (cloud, ready) = (cloud.unwrap(), ready.unwrap());
-        let pid = match who {
-            "the Key Center" => &cloud["keycenter"]["pid"],
-            "the cloud" => &cloud["cloud"]["pid"],
-            _ => &ready["board_pid"],
+        run.ready();
+        let is_it = |pid: &i32| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(program))
         };
-        let pid = i32::try_from(pid.as_i64().unwrap()).unwrap();
+        let pid = processes_of(state.path()).into_iter().find(is_it).expect("it runs");
         let start = Instant::now();
         // SAFETY: a signal to a process of this test's own story.
         unsafe { libc::kill(pid, libc::SIGKILL) };
