@@ -230,7 +230,7 @@ async fn restore(
     let done = follow(show, device, "/v1/sync/restore", "restoring").await?;
     let (folder, left_out) = due.folder;
     let differences = everyday::compare(device, folder, left_out).await?;
-    if differences.iter().all(|it| due.differences.contains(it)) {
+    if differences == due.differences {
         let line = format!("{}; identical", transfer_line(&done));
         let mut object = done;
         object["compared"] = json!("identical");
