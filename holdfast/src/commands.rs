@@ -148,7 +148,7 @@ async fn status(state: &State, json: bool) -> Result<Exit> {
     Ok(if up { Exit::Held } else { Exit::Failed })
 }
 
-/// `holdfast doctor`.
+/// `holdfast doctor`: a machine that lacks what is required is an environment that lacks something.
 pub(crate) fn doctor(json: bool, state: &StateDir) -> Result<Exit> {
     let report = examination::examine(state.dir.as_deref());
     if json {
@@ -156,5 +156,5 @@ pub(crate) fn doctor(json: bool, state: &StateDir) -> Result<Exit> {
     } else {
         print!("{report}");
     }
-    Ok(Exit::Held)
+    Ok(if report.sufficient { Exit::Held } else { Exit::Environment })
 }
