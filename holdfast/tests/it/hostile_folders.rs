@@ -162,7 +162,7 @@ fn what_can_t_be_read_is_named_and_the_rest_comes_back() {
         nobody.iter().for_each(|it| it.own(folder));
     }
     for name in ["secret", "closed"] {
-        fs::set_permissions(folder.path().join(name), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(folder.path().join(name), Permissions::from_mode(0o000)).unwrap();
     }
     for again in [false, true] {
         let args = ["--folder", folder.path().to_str().unwrap()];
