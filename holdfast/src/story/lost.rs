@@ -28,14 +28,16 @@ impl Owner<'_> {
         let commands = format!("/v1/devices/{}/commands", self.device_id);
         let issued: Issued =
             self.cloud.post(&commands).bearer(&self.token).json(command).send_json().await?;
+        // An erase overwrites and removes all that the owner had.
+        let patience = Duration::from_secs(if *command == Command::Erase { 300 } else { 20 });
         let start = Instant::now();
         loop {
             let path = format!("{commands}/{}", issued.command_id);
             match self.cloud.get(&path).bearer(&self.token).send_json().await? {
                 Outcome::Done { position } => return Ok(position),
                 Outcome::Failed { reason } => bail!("the device could not: {reason}"),
-                Outcome::Pending if start.elapsed() > Duration::from_secs(20) => {
-                    bail!("the device did not do it within 20 s")
+                Outcome::Pending if start.elapsed() > patience => {
+                    bail!("the device did not do it within {} s", patience.as_secs())
                 }
                 Outcome::Pending => tokio::time::sleep(Duration::from_millis(10)).await,
             }
@@ -104,6 +106,7 @@ async fn enter_lost_mode(owner: &Owner<'_>, device: &Device) -> Result<Evidence>
 async fn erase(owner: &Owner<'_>, device: &Device, scratch: &Path, pin: &str) -> Result<Evidence> {
     let before = scratch.join("before-erase");
     clone::flash(&device.dir, &before)?;
+    clone::write_out(scratch)?;
     owner.command(&Command::Erase).await?;
     let refused = reopen(&device.dir, &before, scratch, pin).await?;
     clone::write_out(scratch)?;
