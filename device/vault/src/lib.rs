@@ -40,6 +40,7 @@ mod error;
 mod header;
 mod keys;
 mod node;
+mod notes;
 mod reader;
 mod tar;
 pub mod userdata;

@@ -51,12 +51,12 @@ pub(crate) async fn up(args: Up) -> Result<Exit> {
         told = story.tell(&mut teller) => told,
         error = programs::broken() => {
             teller.broken(error);
-            Ok(Exit::Failed)
+            Ok(teller.exit())
         }
         () = interrupted() => {
             teller.reporter.clear();
             teller.reporter.note("\nstopped; the next `up` goes on from here");
-            Ok(if teller.failed() { Exit::Failed } else { Exit::Held })
+            Ok(teller.exit())
         }
     }
 }
@@ -97,8 +97,7 @@ struct Story {
 
 impl Story {
     async fn tell(&mut self, teller: &mut Teller) -> Result<Exit> {
-        let Ok(cloud) = self.start_cloud(teller).await else { return Ok(Exit::Failed) };
-        let mut world = match self.first_chapters(teller, cloud).await {
+        let mut world = match self.first_chapters(teller).await {
             Ok(world) => world,
             Err(Stopped) => return Ok(self.stopped(teller)),
         };
@@ -107,7 +106,7 @@ impl Story {
             world.stop().await?;
             return Ok(self.stopped(teller));
         }
-        let exit = if teller.failed() { Exit::Failed } else { Exit::Held };
+        let exit = teller.exit();
         if exit == Exit::Held && !self.memory.in_use {
             self.memory.in_use = true;
             self.memory.save(&self.state)?;
@@ -126,24 +125,16 @@ impl Story {
             "\nThe story stops here. What stands is in {} for a look; the logs are in log/.",
             self.state.root().display()
         ));
-        Exit::Failed
+        teller.exit()
     }
 
-    /// Chapter one. A port in use ends the program, not only the story.
-    async fn start_cloud(&self, teller: &mut Teller) -> Result<Cloud> {
+    /// Chapter one.
+    async fn start_cloud(&self, teller: &mut Teller) -> Result<Cloud, Stopped> {
         teller.reporter.chapter("Cloud");
         let (state, args) = (&self.state, &self.args);
-        let mut lacking = None;
-        let started = teller
+        teller
             .step("cloud.start", async |_| {
-                let cloud = Cloud::start(state, args.listen, args.keycenter_listen).await;
-                let cloud = cloud.map_err(|error| match error.downcast::<Lacking>() {
-                    Ok(Lacking(what)) => {
-                        lacking = Some(what.clone());
-                        Lacking(what).into()
-                    }
-                    Err(error) => error,
-                })?;
+                let cloud = Cloud::start(state, args.listen, args.keycenter_listen).await?;
                 let [keycenter, server] = cloud.pids();
                 let line = format!("{} and a Key Center of its own", cloud.at.url);
                 let object = json!({
@@ -152,20 +143,12 @@ impl Story {
                 });
                 Ok((cloud, Evidence::new(line, object)))
             })
-            .await;
-        match (started, lacking) {
-            (Ok(cloud), _) => Ok(cloud),
-            (Err(Stopped), Some(what)) => Err(Lacking(what).into()),
-            (Err(Stopped), None) => anyhow::bail!("the cloud did not start"),
-        }
+            .await
     }
 
-    /// Chapters two and three: a device, made where there is none, and on.
-    async fn first_chapters(
-        &mut self,
-        teller: &mut Teller,
-        cloud: Cloud,
-    ) -> Result<World, Stopped> {
+    /// Chapters one to three: a cloud, and a device, made where there is none, and on.
+    async fn first_chapters(&mut self, teller: &mut Teller) -> Result<World, Stopped> {
+        let cloud = self.start_cloud(teller).await?;
         let client = cloud.client();
         let client = teller.quietly(client)?;
         teller.reporter.chapter("Manufacture");
@@ -211,7 +194,7 @@ impl Story {
         let told = Tale { story: self, owner: &owner, left_out: &left_out, scratch: &scratch }
             .lost_and_attacked(teller, world, &session, &evidence)
             .await;
-        if told.is_ok() && !teller.failed() {
+        if told.is_ok() && teller.exit() == Exit::Held {
             let _ = std::fs::remove_dir_all(&scratch);
         }
         told

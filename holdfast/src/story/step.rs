@@ -1,6 +1,7 @@
 //! Playing a step: time it, show it, stop the story where it does not hold.
 
 use super::device::{BoardStatus, stage_line, verdict};
+use crate::exit::{Exit, Lacking};
 use crate::report::{Evidence, Reporter, Step};
 use anyhow::Result;
 use std::future::Future;
@@ -15,7 +16,7 @@ pub(crate) struct Stopped;
 #[derive(Debug)]
 pub(crate) struct Teller {
     pub(crate) reporter: Reporter,
-    failed: bool,
+    exit: Exit,
     /// Where the story's state lies: a full disk there explains a failure.
     root: PathBuf,
 }
@@ -25,11 +26,15 @@ const FULL_BELOW: u64 = 2 << 20;
 
 impl Teller {
     pub(crate) const fn new(reporter: Reporter, root: PathBuf) -> Self {
-        Self { reporter, failed: false, root }
+        Self { reporter, exit: Exit::Held, root }
     }
 
-    /// The reason of a failure, and what to do where it is the disk.
-    fn reason(&self, error: &anyhow::Error) -> String {
+    /// The reason of a failure, and what to do where it is the disk. What the environment lacks
+    /// is the story's exit code.
+    fn reason(&mut self, error: &anyhow::Error) -> String {
+        if error.is::<Lacking>() {
+            self.exit = Exit::Environment;
+        }
         let mut reason = format!("{error:#}");
         let free = rustix::fs::statvfs(&self.root).map(|disk| disk.f_bavail * disk.f_frsize);
         if free.is_ok_and(|free| free < FULL_BELOW) {
@@ -42,9 +47,15 @@ impl Teller {
         reason
     }
 
-    /// Whether any step did not hold.
-    pub(crate) const fn failed(&self) -> bool {
-        self.failed
+    /// How the story went so far.
+    pub(crate) const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    fn failed(&mut self) {
+        if self.exit == Exit::Held {
+            self.exit = Exit::Failed;
+        }
     }
 
     /// Plays a step. Where it fails, the story stops.
@@ -63,7 +74,8 @@ impl Teller {
                 Ok(value)
             }
             Err(error) => {
-                self.show(name, false, ms, Some(self.reason(&error)), Evidence::none());
+                let reason = Some(self.reason(&error));
+                self.show(name, false, ms, reason, Evidence::none());
                 Err(Stopped)
             }
         }
@@ -87,7 +99,10 @@ impl Teller {
                 let line = format!("refused: {reason}");
                 self.show(&name, true, ms, Some(reason), Evidence::new(line, evidence));
             }
-            Err(error) => self.show(&name, false, ms, Some(self.reason(&error)), Evidence::none()),
+            Err(error) => {
+                let reason = Some(self.reason(&error));
+                self.show(&name, false, ms, reason, Evidence::none());
+            }
         }
     }
 
@@ -109,14 +124,17 @@ impl Teller {
             boot_no,
             evidence: evidence.object,
         };
-        self.failed |= !step.ok;
+        if !step.ok {
+            self.failed();
+        }
         self.reporter.step(&step, &evidence.line);
     }
 
     /// Something between two steps, worth showing only where it fails.
     pub(crate) fn quietly<T>(&mut self, done: Result<T>) -> Result<T, Stopped> {
         done.map_err(|error| {
-            self.show("story", false, 0.0, Some(self.reason(&error)), Evidence::none());
+            let reason = Some(self.reason(&error));
+            self.show("story", false, 0.0, reason, Evidence::none());
             Stopped
         })
     }
@@ -196,7 +214,9 @@ impl Teller {
             boot_no: None,
             evidence: evidence.object,
         };
-        self.failed |= !ok;
+        if !ok {
+            self.failed();
+        }
         self.reporter.step(&step, &evidence.line);
     }
 }

@@ -109,7 +109,7 @@ fn a_port_in_use_is_the_environment_s_fault_and_says_so() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = crate::run::holdfast()
-        .args(["up", "--once", "--json", "--listen", &address, "--state"])
+        .args(["up", "--once", "--listen", &address, "--state"])
         .arg(state.path())
         .output()
         .unwrap();

@@ -21,8 +21,16 @@ struct Process {
     memory_kib: u64,
     /// The most that it ever had resident, KiB.
     peak_kib: u64,
-    /// How often its threads went to sleep by themselves.
-    sleeps: u64,
+    /// How often each of its threads went to sleep by itself.
+    sleeps: HashMap<u32, u64>,
+}
+
+impl Process {
+    /// How often its threads went to sleep since it was as in `before`.
+    fn slept_since(&self, before: Option<&Self>) -> u64 {
+        let earlier = |thread| before.and_then(|it| it.sleeps.get(thread)).copied().unwrap_or(0);
+        self.sleeps.iter().map(|(thread, sleeps)| sleeps - earlier(thread)).sum()
+    }
 }
 
 /// The value of `field` in a file of `/proc`, in its unit.
@@ -36,14 +44,16 @@ fn process(pid: u32) -> Option<Process> {
     let status = fs::read_to_string(format!("{folder}/status")).ok()?;
     let memory = fs::read_to_string(format!("{folder}/smaps_rollup")).unwrap_or_default();
     let threads = fs::read_dir(format!("{folder}/task")).ok()?.flatten();
-    let sleeps = threads
-        .filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok())
-        .map(|status| field(&status, "voluntary_ctxt_switches"));
+    let sleeps = threads.filter_map(|thread| {
+        let status = fs::read_to_string(thread.path().join("status")).ok()?;
+        let number = thread.file_name().to_str()?.parse().ok()?;
+        Some((number, field(&status, "voluntary_ctxt_switches")))
+    });
     Some(Process {
         name: status.lines().next()?.split_once('\t')?.1.to_owned(),
         memory_kib: field(&memory, "Pss"),
         peak_kib: field(&status, "VmHWM"),
-        sleeps: sleeps.sum(),
+        sleeps: sleeps.collect(),
     })
 }
 
@@ -76,8 +86,7 @@ fn settle(root: u32) -> HashMap<u32, Process> {
     while start.elapsed() < Duration::from_secs(15) {
         std::thread::sleep(Duration::from_secs(1));
         let now = tree(root);
-        let sleeps = |tree: &HashMap<u32, Process>| tree.values().map(|it| it.sleeps).sum::<u64>();
-        if sleeps(&now) == sleeps(&before) {
+        if now.iter().all(|(pid, process)| process.slept_since(before.get(pid)) == 0) {
             return now;
         }
         before = now;
@@ -103,7 +112,7 @@ fn an_idle_device_and_its_cloud_are_small_and_sleep() {
     std::thread::sleep(Duration::from_secs(5));
     let after = tree(root);
     for (pid, process) in &after {
-        let woke = process.sleeps - before.get(pid).map_or(0, |it| it.sleeps);
+        let woke = process.slept_since(before.get(pid));
         // Once a second for a keep-alive would be a lot already.
         assert!(woke <= 10, "{} woke {woke} times in 5 s", process.name);
     }

@@ -111,7 +111,8 @@ async fn s2_5_1_erase_destroys_the_keys_reports_and_ends() {
     let command = bench.cloud.command(Command::Erase);
     assert_eq!(reported(&bench, command).await.failed, None);
     bench.until("the daemon ends", |device| device.ending().borrow().is_some()).await;
-    assert_eq!(bench.cloud.acknowledged().len(), 1);
+    // Once or more: whether the last acknowledgement arrived, the daemon that ends can't know.
+    assert!(!bench.cloud.acknowledged().is_empty());
     bench.reboot().await;
     assert_eq!(bench.status().await["activation"], "due");
 }
