@@ -109,13 +109,13 @@ fn a_port_in_use_is_the_environment_s_fault_and_says_so() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = crate::run::holdfast()
-        .args(["up", "--once", "--listen", &address, "--state"])
+        .args(["up", "--once", "--json", "--listen", &address, "--state"])
         .arg(state.path())
         .output()
         .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{stderr}");
-    assert!(stderr.contains(&address), "{stderr}");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains(&address) && told.contains("--listen"), "{told}");
 }
 
 #[test]
