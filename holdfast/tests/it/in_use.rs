@@ -1,7 +1,6 @@
 //! A device that somebody uses: `up` leaves that person's files alone.
 
-use crate::run::{Up, state, tell};
-use std::process::Command;
+use crate::run::{Up, sh, state, tell};
 
 #[test]
 fn what_a_person_put_on_the_device_stays() {
@@ -44,10 +43,4 @@ fn what_a_person_put_on_the_device_stays() {
         assert_eq!(sh(&get), content);
     }
     assert_eq!(up.end(libc::SIGINT), Some(0));
-}
-
-fn sh(line: &str) -> String {
-    let output = Command::new("sh").arg("-ec").arg(line).output().expect("sh runs");
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }

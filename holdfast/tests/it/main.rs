@@ -6,6 +6,7 @@ mod document;
 mod hostile_folders;
 mod hostile_states;
 mod in_use;
+mod independent;
 mod interrupted;
 mod json;
 mod kills;

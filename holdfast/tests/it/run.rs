@@ -233,3 +233,12 @@ pub(crate) fn processes_of(state: &Path) -> Vec<i32> {
         .filter_map(|pid| i32::try_from(pid).ok())
         .collect()
 }
+
+/// Runs a shell command, which must succeed, and gives what it printed.
+pub(crate) fn sh(line: &str) -> String {
+    let output = Command::new("sh").arg("-ec").arg(line).output().expect("sh runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}\n{said}\n{errors}");
+    said
+}
