@@ -9,6 +9,7 @@ use super::step::Teller;
 use super::world::{Memory, World};
 use super::{clone, manufacture};
 use crate::programs::beside;
+use crate::report::Reporter;
 use crate::state::State;
 use anyhow::{Context, Result, bail, ensure};
 use boot::probe::{Attempt, Targets};
@@ -75,11 +76,11 @@ async fn inside(teller: &mut Teller, attacker: &Attacker<'_>) {
     };
     let visited = visited.map_err(|error| format!("{error:#}"));
     for target in ["tee_memory", "fuses", "rpmb"] {
-        let tried = match &visited {
+        let attack = async |_: &mut Reporter| match &visited {
             Ok(visit) => visit.attack(target).await,
             Err(reason) => Err(anyhow::Error::msg(reason.clone())),
         };
-        teller.attack(target, async |_| tried).await;
+        teller.attack(target, attack).await;
     }
     if let Ok(device) = booted {
         let off = device.power_off().await;

@@ -217,7 +217,10 @@ impl Device {
 impl Refused {
     /// For people: `boot_a: … (ERROR_VERIFICATION)`.
     pub(crate) fn line(&self) -> String {
-        format!("{}: {} ({})", self.stage, self.reason, self.code)
+        let Self { stage, reason, code } = self;
+        // A reason of libavb's verdict names it already.
+        let code = format!(" ({code})");
+        format!("{stage}: {}{code}", reason.trim_end_matches(&code))
     }
 }
 

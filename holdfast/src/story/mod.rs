@@ -44,9 +44,10 @@ pub(crate) async fn up(args: Up) -> Result<Exit> {
         false => State::open(args.state.dir.as_deref())?,
     };
     let _lock = state.lock()?;
-    let folder = folder(&args, &state)?;
+    let mut memory = Memory::load(&state)?;
+    let folder = folder(&args, &state, &mut memory)?;
     let mut teller = Teller::new(Reporter::new(args.json), state.root().to_owned());
-    let mut story = Story { memory: Memory::load(&state)?, args, state, folder };
+    let mut story = Story { memory, args, state, folder };
     tokio::select! {
         told = story.tell(&mut teller) => told,
         error = programs::broken() => {
@@ -61,17 +62,33 @@ pub(crate) async fn up(args: Up) -> Result<Exit> {
     }
 }
 
-/// The folder of the story, which must be readable.
-fn folder(args: &Up, state: &State) -> Result<PathBuf> {
-    let Some(folder) = &args.folder else {
-        let folder = state.folder("sample")?;
-        sample::make(&folder)?;
-        return Ok(folder);
+/// The folder of the story, which must be readable: the one that is named, else the one of the
+/// run before, else the sample. On a device that is in use the folder is only looked at, so that
+/// one that is gone stops nothing.
+fn folder(args: &Up, state: &State, memory: &mut Memory) -> Result<PathBuf> {
+    let named = args.folder.as_ref().map(std::path::absolute).transpose()?;
+    let Some(folder) = named.clone().or_else(|| memory.folder.clone().map(PathBuf::from)) else {
+        return sample(state);
     };
-    let folder = std::path::absolute(folder)?;
-    std::fs::read_dir(&folder).map_err(|error| {
-        Lacking(format!("{}: {error}. Give a folder that can be read.", folder.display()))
-    })?;
+    match std::fs::read_dir(&folder) {
+        Ok(_) => {}
+        Err(_) if named.is_none() && memory.in_use => return sample(state),
+        Err(error) => {
+            let folder = folder.display();
+            let how = "Give a folder that can be read, with --folder.";
+            return Err(Lacking(format!("{folder}: {error}. {how}")).into());
+        }
+    }
+    if let Some(named) = named {
+        memory.folder = named.to_str().map(str::to_owned);
+        memory.save(state)?;
+    }
+    Ok(folder)
+}
+
+fn sample(state: &State) -> Result<PathBuf> {
+    let folder = state.folder("sample")?;
+    sample::make(&folder)?;
     Ok(folder)
 }
 

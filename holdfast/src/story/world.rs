@@ -27,6 +27,9 @@ pub(crate) struct Memory {
     /// The whole story held once: from then on somebody may be using the device.
     #[serde(default)]
     pub(crate) in_use: bool,
+    /// The folder that was named last: a run that names none goes on with it.
+    #[serde(default)]
+    pub(crate) folder: Option<String>,
 }
 
 impl Memory {
