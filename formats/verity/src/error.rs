@@ -60,4 +60,23 @@ pub enum Error {
     /// The root digest is another one.
     #[error("the tree has another root digest than the one that is trusted")]
     RootMismatch,
+    /// A codeword has 2 to 24 bytes of parity.
+    #[error("{0} roots are not supported: 2 to 24 are")]
+    FecRoots(u32),
+    /// The parity has another size than the covered blocks ask for.
+    #[error("parity of {have} bytes; what it covers needs {need}")]
+    FecSize {
+        /// Bytes that the parity must have.
+        need: u64,
+        /// Bytes that were given.
+        have: u64,
+    },
+    /// Other bytes were given than the parity covers.
+    #[error("{have} bytes to correct or to protect; the layout says {need}")]
+    FecCovered {
+        /// Bytes that the layout asks for.
+        need: u64,
+        /// Bytes that were given.
+        have: u64,
+    },
 }

@@ -3,7 +3,7 @@
 //! Follows `Documentation/admin-guide/device-mapper/verity.rst`, format version 1:
 //! H(salt || block), each level padded with zeros to whole blocks, the level of the root first.
 //! A tree of AVB is the file of `veritysetup format --no-superblock`. Not covered: format
-//! version 0, forward error correction, SHA-1.
+//! version 0, SHA-1.
 //!
 //! No threads here: [`Geometry`] says which ranges there are, [`TreeBuilder::hash_blocks`] and
 //! [`Tree::verify_blocks`] work on any of them, and the caller spreads them over its cores.
@@ -38,12 +38,14 @@
 
 mod build;
 mod error;
+mod fec;
 mod geometry;
 mod params;
 mod verify;
 
 pub use build::{TreeBuilder, build};
 pub use error::Error;
+pub use fec::{FecEncoder, FecLayout, FecOutcome, correct_fec, encode_fec};
 pub use geometry::{Geometry, Level};
 pub use params::{BLOCK_BYTES, HashAlgorithm, Params, RootDigest};
 pub use verify::Tree;

@@ -165,7 +165,7 @@ impl Params {
 
 static ZEROS: [u8; 65536] = [0; 65536];
 
-fn block_size(bytes: u32) -> Result<usize, Error> {
+pub(crate) fn block_size(bytes: u32) -> Result<usize, Error> {
     if bytes.is_power_of_two() && (512..=65536).contains(&bytes) {
         Ok(bytes as usize)
     } else {

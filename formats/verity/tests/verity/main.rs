@@ -1,4 +1,5 @@
 //! Tests of the crate's interface. Peers are veritysetup and avbtool's images.
 
+mod fec;
 mod peer;
 mod trees;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use verity::{HashAlgorithm, Params, RootDigest, Tree, build};
+use verity::{FecLayout, HashAlgorithm, Params, RootDigest, Tree, build, encode_fec};
 
 #[test]
 fn builds_the_trees_that_veritysetup_builds() {
@@ -69,6 +69,43 @@ fn veritysetup_verifies_our_trees_and_finds_damage() {
     assert!(accepts(&data));
     data[500_000] ^= 1;
     assert!(!accepts(&data));
+}
+
+#[test]
+fn makes_the_parity_that_veritysetup_makes() {
+    let Some(veritysetup) = program("veritysetup", "cryptsetup-bin") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (blocks, roots, block) in [
+        (1, 2, 4096),
+        (40, 24, 4096),
+        (253, 2, 4096),
+        (1000, 2, 4096),
+        (700, 7, 1024),
+        (500, 3, 512),
+    ] {
+        let data: Vec<u8> = (0..blocks * block).map(|at| (at * 7 + at / 999) as u8).collect();
+        std::fs::write(path("data"), &data).unwrap();
+        std::fs::write(path("tree"), b"").unwrap();
+        std::fs::write(path("fec"), b"").unwrap();
+        let output = Command::new(&veritysetup)
+            .arg("format")
+            .args([path("data"), path("tree")])
+            .args(["--no-superblock", "--salt", "aabb"])
+            .arg(format!("--fec-device={}", path("fec").display()))
+            .arg(format!("--fec-roots={roots}"))
+            .arg(format!("--data-block-size={block}"))
+            .arg(format!("--hash-block-size={block}"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut covered = data;
+        covered.extend(std::fs::read(path("tree")).unwrap());
+        let layout =
+            FecLayout::new(block as u32, (covered.len() / block as usize) as u64, roots).unwrap();
+        let parity = encode_fec(&layout, &covered, 0..layout.codewords()).unwrap();
+        assert!(parity == std::fs::read(path("fec")).unwrap(), "{blocks} blocks, {roots} roots");
+    }
 }
 
 #[test]
