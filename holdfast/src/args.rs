@@ -1,5 +1,6 @@
 //! The command line: what a person can type.
 
+use crate::tools::avb::Avb;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -43,6 +44,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         state: StateDir,
     },
+    /// Android Verified Boot images: make them, look at them, decide whether they boot
+    #[command(subcommand)]
+    Avb(Avb),
 }
 
 /// Where everything lives.

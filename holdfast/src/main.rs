@@ -11,10 +11,11 @@ mod report;
 mod sample;
 mod state;
 mod story;
+mod tools;
 
 use args::{Cli, Command};
 use clap::Parser;
-use exit::{Exit, Lacking};
+use exit::{Exit, Lacking, Misused};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -29,13 +30,24 @@ fn main() -> ExitCode {
         Command::Cloud(command) => commands::cloud(command),
         Command::Device(command) => block_on(commands::device(command)),
         Command::Doctor { json, state } => commands::doctor(json, &state),
+        Command::Avb(command) => tools::avb::run(command),
     };
     match ended {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("holdfast: {error:#}");
-            if error.is::<Lacking>() { Exit::Environment.into() } else { Exit::Failed.into() }
+            exit_of(&error).into()
         }
+    }
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.is::<Lacking>() {
+        Exit::Environment
+    } else if error.is::<Misused>() {
+        Exit::Misused
+    } else {
+        Exit::Failed
     }
 }
 

@@ -1,0 +1,4 @@
+//! The tools that stand on their own: one folder a tool, with its command line, its files and its
+//! threads. What they know about formats is in the format crates.
+
+pub(crate) mod avb;
