@@ -2,8 +2,8 @@
 
 use super::contest::{Contest, Contestant, OURS, Turn};
 use super::disk::{self, quiesce, scratch};
-use super::folder;
 use super::story::{STAGES, Story};
+use super::{folder, new_phone};
 use crate::shell::{has, run};
 use anyhow::{Result, ensure};
 use std::cell::RefCell;
@@ -22,7 +22,7 @@ pub(crate) fn all() -> Result<Vec<Contest>> {
     let mut contests = vec![
         rate("vault import", "vault.import", &story, mib, copy_peers(&folder)),
         rate("sync upload", "sync.upload", &story, mib, rclone_up(&folder)),
-        rate("restore", "restore", &story, mib, rclone_down(&folder)),
+        restore(&folder, mib),
         duration("power-on: the whole chain", ours(&story, Story::boot), Vec::new()),
     ];
     for stage in STAGES {
@@ -66,6 +66,14 @@ fn rate(
     contestants.extend(peers);
     let (name, unit) = (name.to_owned(), "MiB/s");
     Contest { name, unit, more_is_better: true, contestants }
+}
+
+fn restore(folder: &Path, mib: f64) -> Contest {
+    let from = folder.to_owned();
+    let turn = Box::new(move || new_phone::restore(&from, mib));
+    let mut contestants = vec![Contestant { name: OURS.to_owned(), turn }];
+    contestants.extend(rclone_down(folder));
+    Contest { name: "restore".to_owned(), unit: "MiB/s", more_is_better: true, contestants }
 }
 
 fn duration(name: &str, ours: Contestant, peers: Vec<Contestant>) -> Contest {

@@ -7,6 +7,7 @@ mod contest;
 mod contests;
 mod disk;
 mod folder;
+mod new_phone;
 mod story;
 
 use crate::peers;

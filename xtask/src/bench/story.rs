@@ -88,7 +88,7 @@ impl Story {
 
 /// Seconds of CPU, user and system, that `root` and everything below it used so far, with the
 /// children that were waited for.
-fn tree_cpu_s(root: u32) -> f64 {
+pub(crate) fn tree_cpu_s(root: u32) -> f64 {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     let mut cpu: HashMap<u32, f64> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
