@@ -279,6 +279,7 @@ async function erase(phone, page) {
   phone.offline = true;
   await page.keyboard.press("Enter");
   await says(page, "Its keys are destroyed");
+  await page.waitForSelector('form[action$="/locate"]', { state: "hidden" });
   await examine(page, "console-erased");
   await phone.waitForSelector("#silent:not([hidden]), .erased");
 }
