@@ -20,7 +20,7 @@
 //! let pack = writer.finish();
 //! let index = snapshot::pack::parse(&pack.bytes)?;
 //! let mut sealed = index.blocks[0].of(&pack.bytes).to_vec();
-//! assert_eq!(key.open(&ids, &id, &mut sealed)?, b"plaintext");
+//! assert_eq!(key.open(&id, &mut sealed)?, b"plaintext");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -5,11 +5,10 @@ use crate::app::App;
 use crate::fault::Fault;
 use bytes::Bytes;
 use cloud_account::{Caller, Subject, keycenter::user_key};
-use crypto::secret::Secret;
 use futures_util::{Stream, TryStreamExt as _};
 use http::StatusCode;
 use keycenter_client::{KeyCenter, KeyInfo};
-use snapshot::block::{BlockId, DataKey, IdKey};
+use snapshot::block::{BlockId, DataKey};
 use snapshot::fetch::{FetchReader, Fetched};
 use snapshot::manifest::{Kind, Manifest, Piece};
 use snapshot::path::TreePath;
@@ -30,7 +29,6 @@ pub(crate) struct Opener {
     account_id: String,
     keys: Arc<KeyCenter>,
     key_name: String,
-    ids: IdKey,
     /// By their wrapped form; a snapshot has one for each upload that it grew from.
     data_keys: HashMap<String, DataKey>,
 }
@@ -64,23 +62,21 @@ fn damaged(what: impl std::fmt::Display) -> Fault {
 }
 
 impl Opener {
-    /// Unwraps the account's block-name key; `None` where nothing was synced yet.
+    /// `None` where nothing was synced yet.
     pub(crate) async fn new(
         app: &App,
         caller: &Caller,
         keys: Arc<KeyCenter>,
     ) -> Result<Option<Self>, Fault> {
-        let Some(root) = app.sync.root(&caller.subject.0).await? else { return Ok(None) };
-        let key_name = user_key(&caller.account_id);
-        let id_key = keys.decrypt(&key_name, &root.wrapped_id_key, b"").await;
-        let id_key = Secret::<32>::from_slice(&id_key.map_err(key_center)?).map_err(damaged)?;
+        if app.sync.root(&caller.subject.0).await?.is_none() {
+            return Ok(None);
+        }
         Ok(Some(Self {
             app: app.clone(),
             subject: caller.subject.clone(),
             account_id: caller.account_id.clone(),
             keys,
-            key_name,
-            ids: IdKey::new(id_key.expose()),
+            key_name: user_key(&caller.account_id),
             data_keys: HashMap::new(),
         }))
     }
@@ -123,7 +119,7 @@ impl Opener {
             self.data_keys.insert(wrapped_key.clone(), key);
         }
         let key = self.data_keys.get(&wrapped_key).ok_or_else(|| damaged("a key is missing"))?;
-        key.open(&self.ids, &id, &mut sealed).map(<[u8]>::to_vec).map_err(damaged)
+        key.open(&id, &mut sealed).map(<[u8]>::to_vec).map_err(damaged)
     }
 
     /// A file's content, a few blocks in memory at a time. An answer that cannot be finished

@@ -137,7 +137,7 @@ fn opened(answer: &[u8], ids: &[BlockId]) -> Vec<Vec<u8>> {
     let mut plaintexts = Vec::new();
     while let Some(mut fetched) = reader.next_block().unwrap() {
         assert_eq!((fetched.id, fetched.wrapped_key.as_str()), (ids[plaintexts.len()], WRAPPED));
-        let plaintext = data_key().open(&ids_key(), &fetched.id, &mut fetched.sealed).unwrap();
+        let plaintext = data_key().open(&fetched.id, &mut fetched.sealed).unwrap();
         plaintexts.push(plaintext.to_vec());
     }
     plaintexts

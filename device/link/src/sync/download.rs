@@ -2,7 +2,7 @@
 
 use super::{CloudStore, DataKeys, SyncError};
 use crypto::aead::NONCE_BYTES;
-use snapshot::block::{BlockId, DataKey, IdKey};
+use snapshot::block::{BlockId, DataKey};
 use snapshot::fetch::{FetchReader, Fetched};
 use snapshot::manifest::Manifest;
 use std::collections::HashMap;
@@ -40,18 +40,13 @@ impl<'k> Keyring<'k> {
     }
 
     /// Opens a block that was to be `id`.
-    pub(super) fn open(
-        &self,
-        ids: &IdKey,
-        id: &BlockId,
-        fetched: Fetched,
-    ) -> Result<Opened, SyncError> {
+    pub(super) fn open(&self, id: &BlockId, fetched: Fetched) -> Result<Opened, SyncError> {
         if fetched.id != *id {
             return Err(SyncError::Answer("blocks in another order than asked for"));
         }
         let key = self.key(&fetched.wrapped_key)?;
         let mut buffer = fetched.sealed;
-        let length = key.open(ids, id, &mut buffer)?.len();
+        let length = key.open(id, &mut buffer)?.len();
         Ok(Opened { buffer, length })
     }
 }
@@ -81,7 +76,6 @@ pub(super) fn next<R: Read>(
 pub(super) fn fetch_manifest(
     store: &dyn CloudStore,
     keyring: &Keyring<'_>,
-    ids: &IdKey,
     head: &Head,
 ) -> Result<Manifest, SyncError> {
     let names: Result<Vec<BlockId>, _> = head.manifest.iter().map(|name| name.parse()).collect();
@@ -91,7 +85,7 @@ pub(super) fn fetch_manifest(
         let mut stream = FetchReader::new(store.blocks(names)?)?;
         for name in names {
             let fetched = next(&mut stream, Vec::new())?;
-            encoded.extend_from_slice(keyring.open(ids, name, fetched)?.plain());
+            encoded.extend_from_slice(keyring.open(name, fetched)?.plain());
         }
     }
     Ok(Manifest::decode(&encoded)?)

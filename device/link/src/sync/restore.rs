@@ -35,12 +35,12 @@ pub fn restore(
     let head = store.head()?.ok_or(SyncError::NothingStored)?;
     let (ids, root) = id_key(store, keys, Some(root))?;
     let keyring = Keyring::new(keys, account_id);
-    let manifest = fetch_manifest(store, &keyring, &ids, &head)?;
+    let manifest = fetch_manifest(store, &keyring, &head)?;
     let keep = kept_files(area, &ids, &manifest)?;
     let progress = std::thread::scope(|scope| {
         let (blocks, opened) = sync_channel(WAITING);
         let (used, free) = channel();
-        let fetcher = Fetcher { store, keyring: &keyring, ids: &ids, blocks, free };
+        let fetcher = Fetcher { store, keyring: &keyring, blocks, free };
         let (manifest, keep) = (&manifest, &keep);
         let fetching = scope.spawn(move || fetcher.run(manifest, keep));
         let written = Restore { area, opened, used, listener, progress: Progress::default() }
@@ -107,7 +107,6 @@ fn same(
 struct Fetcher<'r> {
     store: &'r dyn CloudStore,
     keyring: &'r Keyring<'r>,
-    ids: &'r IdKey,
     blocks: SyncSender<Opened>,
     /// Buffers that were written come back here.
     free: Receiver<Vec<u8>>,
@@ -166,7 +165,7 @@ impl Fetcher<'_> {
                 Some(plain) => plain,
                 None => {
                     let buffer = self.free.try_recv().unwrap_or_default();
-                    self.keyring.open(self.ids, id, next(&mut stream, buffer)?)?
+                    self.keyring.open(id, next(&mut stream, buffer)?)?
                 }
             };
             if *uses > 0 {

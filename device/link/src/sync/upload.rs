@@ -33,7 +33,7 @@ pub fn upload(
     let head = store.head()?;
     let state = State::load(area, &root, head.as_ref())?;
     let mut known = Known::default();
-    know(&mut known, &ids, account_id, store, keys, head.as_ref(), state.as_ref(), unseen)?;
+    know(&mut known, account_id, store, keys, head.as_ref(), state.as_ref(), unseen)?;
     let follows = head.map_or(0, |head| head.generation);
     noted_packs(area, follows, &mut known)?;
     let known = Mutex::new(known);
@@ -81,10 +81,8 @@ fn is_stored(store: &dyn CloudStore, names: &[String]) -> Result<bool, SyncError
 }
 
 /// Learns which packs hold what: from the device's own state, or from the cloud's head.
-#[expect(clippy::too_many_arguments, reason = "the beginning of one function, cut out")]
 fn know(
     known: &mut Known,
-    ids: &IdKey,
     account_id: &str,
     store: &dyn CloudStore,
     keys: &dyn DataKeys,
@@ -100,7 +98,7 @@ fn know(
         }
         None => {
             let keyring = Keyring::new(keys, account_id);
-            known.add_manifest(&fetch_manifest(store, &keyring, ids, head)?);
+            known.add_manifest(&fetch_manifest(store, &keyring, head)?);
         }
     }
     Ok(())
