@@ -1,6 +1,7 @@
 //! RSA PKCS#1 v1.5 (RFC 8017, 8.2) and ECDSA on P-256 and P-384 (FIPS 186-5).
 
 use crate::Error;
+use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -53,6 +54,41 @@ pub fn ecdsa_verify(
         .map_err(|_| Error::MalformedKey)?
         .verify_sig(message, signature)
         .map_err(|_| Error::Authentication)
+}
+
+/// A public key that verifies signatures over a SHA-256 digest which was computed elsewhere: of a
+/// file that is too large to be one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DigestVerifier {
+    /// RSA PKCS#1 v1.5, keys of 2048 to 8192 bits.
+    RsaPkcs1,
+    /// ECDSA (ASN.1 DER).
+    Ecdsa(Curve),
+}
+
+impl DigestVerifier {
+    /// Verifies `signature` over the message whose SHA-256 is `digest` with the key given as
+    /// SubjectPublicKeyInfo DER.
+    pub fn verify(
+        self,
+        public_key: &[u8],
+        digest: &[u8; 32],
+        signature: &[u8],
+    ) -> Result<(), Error> {
+        let key = match self {
+            Self::RsaPkcs1 => ParsedPublicKey::new(&lc::RSA_PKCS1_2048_8192_SHA256, public_key),
+            Self::Ecdsa(curve) => {
+                ParsedPublicKey::new(algorithm_for(curve, Hash::Sha256)?, public_key)
+            }
+        };
+        key.map_err(|_| Error::MalformedKey)?
+            .verify_digest_sig(&sha256_digest(digest)?, signature)
+            .map_err(|_| Error::Authentication)
+    }
+}
+
+fn sha256_digest(digest: &[u8; 32]) -> Result<Digest, Error> {
+    Digest::import_less_safe(digest, &SHA256).map_err(|_| Error::Internal)
 }
 
 fn algorithm_for(
@@ -142,6 +178,14 @@ impl EcdsaKey {
             .map_err(|_| Error::Internal)
     }
 
+    /// An ASN.1 DER signature over the message whose SHA-256 is `digest`; P-256 only.
+    pub fn sign_sha256_digest(&self, digest: &[u8; 32]) -> Result<Vec<u8>, Error> {
+        self.pair
+            .sign_digest(&sha256_digest(digest)?)
+            .map(|signature| signature.as_ref().to_vec())
+            .map_err(|_| Error::Internal)
+    }
+
     /// A signature as `r || s`, the form of JWS (RFC 7518, 3.4).
     pub fn sign_fixed(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         EcdsaKeyPair::from_pkcs8(self.curve.algorithm_fixed(), &self.pkcs8)
@@ -201,6 +245,22 @@ impl RsaKey {
         self.pair.public_key().modulus().big_endian_without_leading_zero().to_vec()
     }
 
+    /// The public key as SubjectPublicKeyInfo DER (RFC 4055, 1.2).
+    pub fn public_key_spki(&self) -> Result<Vec<u8>, Error> {
+        let der: PublicKeyX509Der<'_> =
+            self.pair.public_key().as_der().map_err(|_| Error::Internal)?;
+        Ok(der.as_ref().to_vec())
+    }
+
+    /// A PKCS#1 v1.5 signature over the message whose SHA-256 is `digest`.
+    pub fn sign_sha256_digest(&self, digest: &[u8; 32]) -> Result<Vec<u8>, Error> {
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        self.pair
+            .sign_digest(&lc::RSA_PKCS1_SHA256, &sha256_digest(digest)?, &mut signature)
+            .map_err(|_| Error::Internal)?;
+        Ok(signature)
+    }
+
     /// A PKCS#1 v1.5 signature over `message`.
     pub fn sign_pkcs1(&self, hash: Hash, message: &[u8]) -> Result<Vec<u8>, Error> {
         let encoding: &dyn lc::RsaEncoding = match hash {
@@ -235,6 +295,25 @@ mod tests {
             assert_eq!(es256_verify(public_key, b"message", &fixed), Ok(()));
             assert!(es256_verify(public_key, b"massage", &fixed).is_err());
         }
+    }
+
+    #[test]
+    fn a_digest_signs_as_its_message_does() {
+        let digest = crate::digest::sha256(b"message");
+        let rsa = RsaKey::generate(2048).unwrap();
+        let spki = rsa.public_key_spki().unwrap();
+        let signature = rsa.sign_sha256_digest(&digest).unwrap();
+        assert_eq!(signature, rsa.sign_pkcs1(Hash::Sha256, b"message").unwrap());
+        let verify = |digest| DigestVerifier::RsaPkcs1.verify(&spki, digest, &signature);
+        assert_eq!(verify(&digest), Ok(()));
+        assert_eq!(verify(&[7; 32]), Err(Error::Authentication));
+
+        let ec = EcdsaKey::generate(Curve::P256).unwrap();
+        let spki = ec.public_key_spki().unwrap();
+        let signature = ec.sign_sha256_digest(&digest).unwrap();
+        let verify = |digest| DigestVerifier::Ecdsa(Curve::P256).verify(&spki, digest, &signature);
+        assert_eq!(verify(&digest), Ok(()));
+        assert_eq!(verify(&[7; 32]), Err(Error::Authentication));
     }
 
     #[test]

@@ -1,0 +1,104 @@
+//! Writing a patch.
+
+use super::{Run, encode_number};
+use crate::compress::{Compression, compress};
+use std::io;
+
+/// Which kind of patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `BSDIFF40`: bzip2 only, for any bspatch.
+    Bsdiff40,
+    /// Android's `BSDF2`: each stream as brotli, bzip2 or plain, whichever is smallest.
+    Bsdf2,
+}
+
+/// The streams before they are compressed.
+#[derive(Default)]
+struct Streams {
+    control: Vec<u8>,
+    diff: Vec<u8>,
+    extra: Vec<u8>,
+}
+
+/// A patch that makes `new` of `old`. `runs` say which parts of `new` resemble which of `old`; they
+/// are in the order of `new`, do not overlap and lie inside both.
+pub(crate) fn encode(
+    old: &[u8],
+    new: &[u8],
+    runs: &[Run],
+    format: Format,
+) -> io::Result<Vec<u8>> {
+    let streams = streams(old, new, runs);
+    let pack = |data: &[u8]| match format {
+        Format::Bsdiff40 => Ok((1, compress(data, Compression::Bzip2)?)),
+        Format::Bsdf2 => smallest(data),
+    };
+    let (control_kind, control) = pack(&streams.control)?;
+    let (diff_kind, diff) = pack(&streams.diff)?;
+    let (extra_kind, extra) = pack(&streams.extra)?;
+    let mut out = match format {
+        Format::Bsdiff40 => b"BSDIFF40".to_vec(),
+        Format::Bsdf2 => [&b"BSDF2"[..], &[control_kind, diff_kind, extra_kind]].concat(),
+    };
+    for length in [control.len(), diff.len(), new.len()] {
+        out.extend(encode_number(i64::try_from(length).expect("memory is below 2^63 bytes")));
+    }
+    for stream in [control, diff, extra] {
+        out.extend(stream);
+    }
+    Ok(out)
+}
+
+fn streams(old: &[u8], new: &[u8], runs: &[Run]) -> Streams {
+    let mut out = Streams::default();
+    let (mut at, mut old_at) = (0, 0);
+    // Each triple is a run and the gap behind it; before the first run there may be a gap.
+    let lead = Run { new: 0, old: 0, length: 0 };
+    let first = runs.first().is_some_and(|run| run.new == 0 && run.old == 0);
+    let runs = if first { runs.to_vec() } else { [&[lead], runs].concat() };
+    for (index, run) in runs.iter().enumerate() {
+        let next = runs.get(index + 1);
+        let end = run.new + run.length;
+        let gap_end = next.map_or(new.len(), |next| next.new);
+        if run.length > 0 {
+            let old = &old[run.old..run.old + run.length];
+            let pairs = new[run.new..end].iter().zip(old);
+            out.diff.extend(pairs.map(|(new, old)| new.wrapping_sub(*old)));
+            old_at = run.old + run.length;
+        }
+        out.extra.extend(&new[end.max(at)..gap_end]);
+        at = gap_end;
+        let seek = next.map_or(0, |next| signed(next.old) - signed(old_at));
+        for value in [signed(run.length), signed(gap_end - end), seek] {
+            out.control.extend(encode_number(value));
+        }
+        old_at = next.map_or(old_at, |next| next.old);
+    }
+    out
+}
+
+fn signed(value: usize) -> i64 {
+    i64::try_from(value).expect("memory is below 2^63 bytes")
+}
+
+/// The smallest form of a stream and BSDF2's number of it.
+fn smallest(data: &[u8]) -> io::Result<(u8, Vec<u8>)> {
+    if data.is_empty() {
+        return Ok((0, Vec::new()));
+    }
+    // What a quick look finds incompressible, a long one does too.
+    let quick = compress(data, Compression::Brotli(3))?;
+    if quick.len() >= data.len() - data.len() / 64 && data.len() > 1 << 12 {
+        return Ok((0, data.to_vec()));
+    }
+    let best = compress(data, Compression::Brotli(quality(data.len(), quick.len())))?;
+    let bzip2 = compress(data, Compression::Bzip2)?;
+    let forms = [(2, best), (2, quick), (1, bzip2), (0, data.to_vec())];
+    Ok(forms.into_iter().min_by_key(|(_, form)| form.len()).expect("there are four"))
+}
+
+/// The slow search is worth it where something is left to find.
+const fn quality(_length: usize, _quick: usize) -> u32 {
+    11
+}
