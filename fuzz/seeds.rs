@@ -51,6 +51,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let open = tee_api::ree::Request::Open { ta: tee_api::TaId([1; 16]) };
     put("tee", "open", &board::channel::encode(&open)?)?;
+    let image = b"seed".repeat(2048);
+    let new = payload::make::Image { size: 8192, sha256: crypto::digest::sha256(&image) };
+    let mut builder = payload::make::Builder::new(0);
+    builder.partition("boot", None, new);
+    let mut blobs = Vec::new();
+    for step in payload::full::full(0, &image, payload::compress::Compression::Xz(0))? {
+        builder.step(&step)?;
+        blobs.extend(step.blob);
+    }
+    let mut sealed = builder.seal(&[])?;
+    let mut file = sealed.front().to_vec();
+    let front = file.len() as u64;
+    sealed.update(&blobs);
+    file.extend(&blobs);
+    put("payload", "full", &file)?;
+    let properties = sealed.finish()?.1;
+    let frame = otazip::make::Parts::default().frame(&properties, crc32fast::hash(&file), front)?;
+    put("otazip", "unsigned", &[frame.head, file, frame.tail].concat())?;
     put("jws", "token", b"eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.e30.AAAA")?;
     Ok(())
 }

@@ -49,10 +49,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// What the operation reads of the old partition, as the manifest names it.
-fn read_source(
-    operation: &Operation,
-    source: Option<&dyn ReadAt>,
-) -> Result<Vec<u8>, ApplyError> {
+fn read_source(operation: &Operation, source: Option<&dyn ReadAt>) -> Result<Vec<u8>, ApplyError> {
     let source = source.ok_or(ApplyError::NoSource)?;
     let old = read_extents(source, &operation.src_extents)?;
     match operation.src_sha256_hash.as_deref() {
@@ -85,7 +82,7 @@ fn decode(
         Ok(_) => return Err(ApplyError::OutputLength),
         Err(error) => return Err(malformed(error)),
     }
-    if decoder.is_at_end().map_err(malformed)? {
+    if decoder.finish().map_err(malformed)? {
         Ok(())
     } else {
         Err(ApplyError::Malformed("bytes behind the compressed data".to_owned()))

@@ -106,11 +106,8 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Whether the stream has ended, and nothing stands behind it.
-    pub(crate) fn is_at_end(mut self) -> io::Result<bool> {
-        if self.read(&mut [0])? != 0 {
-            return Ok(false);
-        }
+    /// Once the stream has ended: whether nothing stands behind it.
+    pub(crate) fn finish(self) -> io::Result<bool> {
         Ok(match self {
             Self::None(rest) => rest.is_empty(),
             Self::Xz(mut decoder) => decoder.get_mut().fill_buf()?.is_empty(),

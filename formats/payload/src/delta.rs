@@ -178,8 +178,7 @@ impl<'a> Source<'a> {
             at += offset(extent.num_blocks);
         }
         let mut runs = bsdiff::runs(self.old, &self.index, bytes, &regions);
-        let long: Vec<Extent> =
-            source_extents(runs.iter().filter(|run| run.length >= SHORT_RUN));
+        let long: Vec<Extent> = source_extents(runs.iter().filter(|run| run.length >= SHORT_RUN));
         runs.retain(|run| run.length >= SHORT_RUN || place(&long, run).is_some());
         runs
     }
@@ -214,8 +213,7 @@ fn absorb_short_runs(classes: &mut [Class]) {
     let mut start = 0;
     while start < classes.len() {
         let changed = is_changed(classes[start]);
-        let length =
-            classes[start..].iter().take_while(|it| is_changed(**it) == changed).count();
+        let length = classes[start..].iter().take_while(|it| is_changed(**it) == changed).count();
         let end = start + length;
         let beside = start > 0 || end < classes.len();
         if !changed && beside && length < COPY_BLOCKS {

@@ -104,11 +104,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next element where it has this tag.
-    pub fn optional(
-        &mut self,
-        tag: u8,
-        place: &'static str,
-    ) -> Result<Option<Element<'a>>, Error> {
+    pub fn optional(&mut self, tag: u8, place: &'static str) -> Result<Option<Element<'a>>, Error> {
         if self.peek() == Some(tag) { self.any(place).map(Some) } else { Ok(None) }
     }
 

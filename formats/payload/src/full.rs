@@ -32,7 +32,8 @@ pub fn full(
     let mut zeros = Vec::new();
     let mut others = Vec::new();
     for (extent, is_zero) in zero_runs(first_block, data) {
-        let list = if is_zero && extent.num_blocks >= ZERO_BLOCKS { &mut zeros } else { &mut others };
+        let list =
+            if is_zero && extent.num_blocks >= ZERO_BLOCKS { &mut zeros } else { &mut others };
         push_extent(list, extent);
     }
     let mut steps = Vec::new();

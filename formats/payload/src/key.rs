@@ -31,6 +31,9 @@ pub enum KeyError {
     /// A certificate whose own signature does not say SHA-256.
     #[error("the certificate is not signed with SHA-256: its kind of signature is not accepted")]
     CertificateHash,
+    /// A key that recovery does not take.
+    #[error("recovery takes RSA of 2048 or 4096 bits with exponent 3 or 65537, and ECDSA on P-256")]
+    RecoveryKind,
     /// The crypto library does not take the key.
     #[error("the private key is not usable: RSA of 2048 to 8192 bits, or ECDSA on P-256")]
     Private,
@@ -85,6 +88,35 @@ impl PublicKey {
         &self.spki
     }
 
+    /// Refuses what recovery does not take: only RSA of 2048 or 4096 bits with exponent 3 or 65537,
+    /// and ECDSA on P-256.
+    pub fn require_recovery_kind(&self) -> Result<(), KeyError> {
+        match self.verifier {
+            DigestVerifier::Ecdsa(Curve::P256) => Ok(()),
+            DigestVerifier::Ecdsa(_) => Err(KeyError::RecoveryKind),
+            DigestVerifier::RsaPkcs1 => {
+                let (modulus, exponent) = self.rsa()?;
+                let usual = [256, 512].contains(&modulus.len()) && modulus[0] & 0x80 != 0;
+                let usual = usual && [&[3][..], &[1, 0, 1]].contains(&exponent);
+                if usual { Ok(()) } else { Err(KeyError::RecoveryKind) }
+            }
+        }
+    }
+
+    /// Modulus and exponent without leading zeros (RFC 8017, A.1.1).
+    fn rsa(&self) -> Result<(&[u8], &[u8]), der::Error> {
+        let mut spki = Reader::new(&self.spki).enter(tag::SEQUENCE, "subjectPublicKeyInfo")?;
+        spki.expect(tag::SEQUENCE, "algorithm")?;
+        let bits = spki.expect(tag::BIT_STRING, "subjectPublicKey")?.value;
+        let key = bits.strip_prefix(&[0]).ok_or(der::Error::Length("subjectPublicKey"))?;
+        let mut numbers = Reader::new(key).enter(tag::SEQUENCE, "RSAPublicKey")?;
+        let modulus = numbers.expect(tag::INTEGER, "modulus")?.value;
+        let exponent = numbers.expect(tag::INTEGER, "publicExponent")?.value;
+        let bare =
+            |number: &'_ [u8]| number.len() - number.strip_prefix(&[0]).unwrap_or(number).len();
+        Ok((&modulus[bare(modulus)..], &exponent[bare(exponent)..]))
+    }
+
     /// Whether `signature` is this key's over the message whose SHA-256 is `digest`.
     #[must_use]
     pub fn verifies(&self, digest: &[u8; 32], signature: &[u8]) -> bool {
@@ -135,7 +167,8 @@ impl Certificate {
     pub fn from_pem(text: &str) -> Result<Vec<Self>, KeyError> {
         let blocks = pem(text)?;
         let blocks = blocks.iter().filter(|block| block.label == "CERTIFICATE");
-        let found: Vec<_> = blocks.map(|block| Self::from_der(&block.der)).collect::<Result<_, _>>()?;
+        let found: Vec<_> =
+            blocks.map(|block| Self::from_der(&block.der)).collect::<Result<_, _>>()?;
         if found.is_empty() { Err(KeyError::NoPem("a certificate")) } else { Ok(found) }
     }
 

@@ -32,9 +32,8 @@ impl Header {
         if !header.starts_with(b"CrAU") {
             return Err(Refusal::Magic);
         }
-        let u64_at = |at: usize| {
-            u64::from_be_bytes(header[at..at + 8].try_into().expect("8 of 24 bytes"))
-        };
+        let u64_at =
+            |at: usize| u64::from_be_bytes(header[at..at + 8].try_into().expect("8 of 24 bytes"));
         if u64_at(4) != 2 {
             return Err(Refusal::MajorVersion(u64_at(4)));
         }

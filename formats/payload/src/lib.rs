@@ -75,9 +75,7 @@ pub mod wire;
 
 pub use apply::apply;
 pub use checkpoint::{CHECKPOINT_BYTES, Checkpoint};
-pub use error::{
-    ApplyError, DecodeError, MakeError, OperationFault, PartitionFault, Refusal,
-};
+pub use error::{ApplyError, DecodeError, MakeError, OperationFault, PartitionFault, Refusal};
 pub use hasher::{Digests, Hasher};
 pub use io::{ReadAt, WriteAt, bytes_in};
 pub use layout::{HEADER_BYTES, Header, Payload};

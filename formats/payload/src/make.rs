@@ -93,10 +93,11 @@ impl Builder {
             operation.data_offset = Some(self.blob_bytes);
             self.blob_bytes += step.blob.len() as u64;
         }
-        let partition = self.manifest.partitions.last_mut().ok_or(Refusal::Partition {
-            partition: String::new(),
-            fault: PartitionFault::Name,
-        })?;
+        let partition = self
+            .manifest
+            .partitions
+            .last_mut()
+            .ok_or(Refusal::Partition { partition: String::new(), fault: PartitionFault::Name })?;
         partition.operations.push(operation);
         Ok(self)
     }

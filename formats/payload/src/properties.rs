@@ -65,19 +65,13 @@ impl Properties {
     }
 }
 
-fn take(
-    lines: &mut Vec<(String, String)>,
-    key: &'static str,
-) -> Result<String, PropertiesError> {
+fn take(lines: &mut Vec<(String, String)>, key: &'static str) -> Result<String, PropertiesError> {
     let at = lines.iter().position(|(it, _)| it == key).ok_or(PropertiesError::Key(key))?;
     let (_, value) = lines.remove(at);
     if lines.iter().any(|(it, _)| it == key) { Err(PropertiesError::Key(key)) } else { Ok(value) }
 }
 
-fn hash(
-    lines: &mut Vec<(String, String)>,
-    key: &'static str,
-) -> Result<[u8; 32], PropertiesError> {
+fn hash(lines: &mut Vec<(String, String)>, key: &'static str) -> Result<[u8; 32], PropertiesError> {
     let bytes = STANDARD.decode(take(lines, key)?).ok().and_then(|it| it.try_into().ok());
     bytes.ok_or(PropertiesError::Key(key))
 }

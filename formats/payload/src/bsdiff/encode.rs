@@ -23,12 +23,7 @@ struct Streams {
 
 /// A patch that makes `new` of `old`. `runs` say which parts of `new` resemble which of `old`; they
 /// are in the order of `new`, do not overlap and lie inside both.
-pub(crate) fn encode(
-    old: &[u8],
-    new: &[u8],
-    runs: &[Run],
-    format: Format,
-) -> io::Result<Vec<u8>> {
+pub(crate) fn encode(old: &[u8], new: &[u8], runs: &[Run], format: Format) -> io::Result<Vec<u8>> {
     let streams = streams(old, new, runs);
     let pack = |data: &[u8]| match format {
         Format::Bsdiff40 => Ok((1, compress(data, Compression::Bzip2)?)),
@@ -92,13 +87,8 @@ fn smallest(data: &[u8]) -> io::Result<(u8, Vec<u8>)> {
     if quick.len() >= data.len() - data.len() / 64 && data.len() > 1 << 12 {
         return Ok((0, data.to_vec()));
     }
-    let best = compress(data, Compression::Brotli(quality(data.len(), quick.len())))?;
+    let best = compress(data, Compression::Brotli(11))?;
     let bzip2 = compress(data, Compression::Bzip2)?;
     let forms = [(2, best), (2, quick), (1, bzip2), (0, data.to_vec())];
     Ok(forms.into_iter().min_by_key(|(_, form)| form.len()).expect("there are four"))
-}
-
-/// The slow search is worth it where something is left to find.
-const fn quality(_length: usize, _quick: usize) -> u32 {
-    11
 }

@@ -60,9 +60,8 @@ impl Index {
     /// The place of the hash of the bytes in front; `None` where they are too few or all equal.
     fn slot(&self, bytes: &[u8]) -> Option<usize> {
         let words = bytes.first_chunk::<WINDOW>()?;
-        let word = |at: usize| {
-            u64::from_le_bytes(words[at..at + 8].try_into().expect("8 of 24 bytes"))
-        };
+        let word =
+            |at: usize| u64::from_le_bytes(words[at..at + 8].try_into().expect("8 of 24 bytes"));
         let (a, b, c) = (word(0), word(8), word(16));
         if a == b && b == c && a == a.rotate_left(8) {
             return None;

@@ -11,12 +11,7 @@ const PIECE: usize = 64 << 10;
 /// Applies `patch` to `old` and writes the new file, of exactly `size` bytes, to `out`.
 ///
 /// Memory beyond `old` and `patch` is bounded by the decoders' windows.
-pub fn patch(
-    old: &[u8],
-    patch: &[u8],
-    size: u64,
-    out: &mut dyn Write,
-) -> Result<(), ApplyError> {
+pub fn patch(old: &[u8], patch: &[u8], size: u64, out: &mut dyn Write) -> Result<(), ApplyError> {
     let streams = Streams::open(patch, size)?;
     let Streams { mut control, mut diff, mut extra } = streams;
     let (mut at, mut left) = (0_i64, size);

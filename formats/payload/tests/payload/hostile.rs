@@ -2,7 +2,9 @@
 
 use crate::support::{BLOCK, Partition, apply_all, full_payload, words};
 use payload::compress::{Compression, compress};
-use payload::manifest::{Extent, Manifest, Operation, OperationKind, PartitionInfo, PartitionUpdate};
+use payload::manifest::{
+    Extent, Manifest, Operation, OperationKind, PartitionInfo, PartitionUpdate,
+};
 use payload::{ApplyError, Header, OperationFault, PartitionFault, Payload, Refusal, apply};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -100,10 +102,8 @@ fn no_block_is_written_twice() {
         vec![zero(&[(2, 1)]), zero(&[(2, 1)])],
     ] {
         let answer = around(&manifest(operations), 0);
-        let overlap = matches!(
-            answer,
-            Err(Refusal::Partition { fault: PartitionFault::Overlap(_), .. })
-        );
+        let overlap =
+            matches!(answer, Err(Refusal::Partition { fault: PartitionFault::Overlap(_), .. }));
         assert!(overlap, "{answer:?}");
     }
 }
@@ -195,7 +195,10 @@ fn bombs_short_blobs_and_trailing_bytes_are_refused() {
         assert!(one_block(kind, &blob(BLOCK)).is_ok(), "{kind:?}");
         for length in [0, 1, BLOCK - 1, BLOCK + 1, 4 << 20] {
             let answer = one_block(kind, &blob(length));
-            assert!(matches!(answer, Err(ApplyError::OutputLength)), "{kind:?} {length}: {answer:?}");
+            assert!(
+                matches!(answer, Err(ApplyError::OutputLength)),
+                "{kind:?} {length}: {answer:?}"
+            );
         }
         if kind != Kind::Replace {
             let trailing = [&blob(BLOCK)[..], b"more"].concat();

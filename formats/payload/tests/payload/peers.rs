@@ -1,9 +1,9 @@
 //! Other people's programs read what we write, and the other way round.
 
 use crate::support::{BLOCK, full_payload, has, noise, words};
+use payload::Payload;
 use payload::bsdiff::{Format, diff, patch};
 use payload::compress::Compression;
-use payload::Payload;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -42,11 +42,9 @@ fn bspatch_applies_our_patches_and_we_bsdiffs() {
 fn xz_bzip2_and_zstd_read_our_blobs() {
     let image = words(1, 64 * BLOCK);
     let folder = tempfile::tempdir().unwrap();
-    for (program, compression) in [
-        ("xz", Compression::Xz(6)),
-        ("bzip2", Compression::Bzip2),
-        ("zstd", Compression::Zstd(19)),
-    ] {
+    for (program, compression) in
+        [("xz", Compression::Xz(6)), ("bzip2", Compression::Bzip2), ("zstd", Compression::Zstd(19))]
+    {
         if !has(program) {
             continue;
         }

@@ -85,7 +85,9 @@ fn another_key_signs_the_same_blobs() {
 #[test]
 fn real_keys_of_every_form_sign() {
     let Some(folder) = real_inputs("ota-payload") else { return };
-    for name in ["unittest_key.pem", "unittest_key2.pem", "unittest_key_EC.pem", "unittest_key_RSA4096.pem"] {
+    for name in
+        ["unittest_key.pem", "unittest_key2.pem", "unittest_key_EC.pem", "unittest_key_RSA4096.pem"]
+    {
         let key = SigningKey::from_pem(&std::fs::read_to_string(folder.join(name)).unwrap());
         let key = key.unwrap_or_else(|error| panic!("{name}: {error}"));
         let signed = signature::sign(&[&key], &[5; 32]).unwrap();

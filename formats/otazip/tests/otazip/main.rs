@@ -1,0 +1,8 @@
+//! OTA files: made, signed, tricked with; real ones; and other people's programs.
+
+mod index;
+mod parts;
+mod policy;
+mod signatures;
+mod support;
+mod zips;
