@@ -19,7 +19,8 @@ fn two() -> Vec<u8> {
 fn fault(file: &[u8]) -> ZipError {
     let file = file.to_vec();
     let opened = Archive::open(&file, file.len() as u64, 0);
-    match opened.and_then(|archive| archive.read("a").and(archive.read("dir/b")).map(drop)) {
+    match opened.and_then(|archive| archive.read("a").and_then(|_| archive.read("dir/b")).map(drop))
+    {
         Ok(()) => panic!("it was taken"),
         Err(error) => error,
     }
@@ -106,7 +107,7 @@ fn files_beyond_four_gigabytes_have_zip64_records() {
             for (at, byte) in (offset..).zip(buffer) {
                 let head = usize::try_from(at).ok().and_then(|at| self.0.get(at));
                 let behind = at.checked_sub(self.2).and_then(|at| usize::try_from(at).ok());
-                *byte = *head.or(behind.and_then(|at| self.1.get(at))).unwrap_or(&0);
+                *byte = *head.or_else(|| behind.and_then(|at| self.1.get(at))).unwrap_or(&0);
             }
             Ok(())
         }
