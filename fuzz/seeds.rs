@@ -19,6 +19,33 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Default::default()
     };
     put("avb", "unsigned", &vbmeta.unsigned()?)?;
+    put("avb", "challenge", &[1; avb::cert::UNLOCK_CHALLENGE_BYTES])?;
+    put("avb", "certificate", &[1; avb::cert::CERTIFICATE_BYTES])?;
+    put("avb", "metadata", &[1; avb::cert::PUBLIC_KEY_METADATA_BYTES])?;
+    put("avb", "credential", &[1; avb::cert::UNLOCK_CREDENTIAL_BYTES])?;
+    let slot = avb::VbmetaBuilder {
+        algorithm: avb::Algorithm::Sha256Rsa2048,
+        descriptors: vec![
+            avb::Descriptor::KernelCmdline(avb::KernelCmdlineDescriptor {
+                flags: 0,
+                cmdline: "root=$(AVB_SYSTEM_ROOT_DIGEST)".into(),
+            }),
+            avb::Descriptor::ChainPartition(avb::ChainPartitionDescriptor {
+                rollback_index_location: 1,
+                flags: 0,
+                partition_name: "boot".into(),
+                public_key: vec![1; 520],
+            }),
+        ],
+        ..vbmeta
+    };
+    let key = crypto::sign::RsaKey::generate(2048)?;
+    let public_key = avb::RsaPublicKeyBlob::from_modulus(&key.modulus())?;
+    put("avb", "key", public_key.as_bytes())?;
+    let signed = slot.sign(&public_key, |data| {
+        key.sign_pkcs1(crypto::sign::Hash::Sha256, data)
+    })?;
+    put("avb", "signed", &signed)?;
 
     let mut archive = bootimg::cpio::Writer::new();
     archive.directory("etc", 0o755)?;

@@ -4,12 +4,14 @@
 //! control comes in as bytes; key generation uses the generator of AWS-LC.
 //!
 //! Covered: SHA-2 ([`digest`]), HMAC ([`mac`]), HKDF ([`kdf`]), AES-GCM and AES-GCM-SIV
-//! ([`aead`]), RSA PKCS#1 v1.5 and ECDSA P-256/P-384 ([`sign`]), RSA-OAEP ([`oaep`]).
+//! ([`aead`]), RSA PKCS#1 v1.5 and ECDSA P-256/P-384 ([`sign`]), ML-DSA ([`ml_dsa`]), RSA-OAEP
+//! ([`oaep`]).
 
 pub mod aead;
 pub mod digest;
 pub mod kdf;
 pub mod mac;
+pub mod ml_dsa;
 pub mod oaep;
 pub mod secret;
 pub mod sign;

@@ -2,8 +2,8 @@
 
 use crate::{
     Algorithm, BuildError, DO_NOT_USE_AB, Descriptor, Extent, FOOTER_BYTES, Footer, HEADER_BYTES,
-    Hash, HashDescriptor, Header, PARTITION_NAME_MAX_BYTES, Release, RsaPublicKeyBlob,
-    VBMETA_MAX_BYTES, VbmetaFlags, VbmetaVerdict, Version, verify_vbmeta,
+    Hash, HashDescriptor, Header, PARTITION_NAME_MAX_BYTES, PublicKey, Release, VBMETA_MAX_BYTES,
+    VbmetaFlags, VbmetaVerdict, Version, verify_vbmeta,
 };
 
 /// A vbmeta image to be signed (`avbtool make_vbmeta_image`).
@@ -43,30 +43,35 @@ impl Default for VbmetaBuilder {
 impl VbmetaBuilder {
     /// Builds and signs the image.
     ///
-    /// `signer` gets the data and gives an RSA PKCS#1 v1.5 signature with the algorithm's hash.
+    /// `signer` gets the data and gives an RSA PKCS#1 v1.5 signature with the algorithm's hash, or
+    /// an ML-DSA signature with an empty context.
     /// What it gives is verified under `public_key` before it is used.
     pub fn sign<E>(
         &self,
-        public_key: &RsaPublicKeyBlob,
+        public_key: &impl PublicKey,
         signer: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, BuildError<E>> {
-        let (hash, bits) =
-            self.algorithm.rsa().ok_or(BuildError::UnsupportedAlgorithm(self.algorithm.name()))?;
-        if public_key.bits() != bits {
+        let algorithm = self.algorithm;
+        if algorithm == Algorithm::None {
+            return Err(BuildError::UnsupportedAlgorithm(algorithm.name()));
+        }
+        if !public_key.fits(algorithm) {
             return Err(BuildError::KeySize {
-                algorithm: self.algorithm.name(),
-                need: bits,
+                algorithm: algorithm.name(),
+                need: algorithm.key_bits(),
                 have: public_key.bits(),
             });
         }
+        let (hash_bytes, signature_bytes) = (algorithm.hash_bytes(), algorithm.signature_bytes());
         let (header, auxiliary) =
-            self.layout(public_key.as_bytes(), hash.digest_bytes(), bits / 8)?;
+            self.layout(public_key.as_bytes(), hash_bytes, signature_bytes)?;
         let header_bytes = header.encode();
         let signed = [&header_bytes[..], &auxiliary].concat();
         let signature = signer(&signed).map_err(BuildError::Signer)?;
-        let mut authentication = hash.digest(&[&signed]);
+        let hash = algorithm.rsa().map(|(hash, _)| hash.digest(&[&signed]));
+        let mut authentication = hash.unwrap_or_default();
         authentication.extend(signature);
-        if authentication.len() != hash.digest_bytes() + bits / 8 {
+        if authentication.len() != hash_bytes + signature_bytes {
             return Err(BuildError::WrongSignature);
         }
         authentication.resize(authentication.len().next_multiple_of(64), 0);
@@ -132,6 +137,7 @@ impl VbmetaBuilder {
             _ => 0,
         };
         let location = if self.rollback_index_location > 0 { 2 } else { 0 };
+        let location = u32::max(location, self.algorithm.needs_libavb().minor);
         let minor = self.descriptors.iter().map(needs).fold(location, u32::max);
         Version { major: 1, minor }
     }
@@ -197,7 +203,7 @@ pub fn hash_footer<E>(
     partition_size: u64,
     salt: &[u8],
     builder: &VbmetaBuilder,
-    public_key: &RsaPublicKeyBlob,
+    public_key: &impl PublicKey,
     signer: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
 ) -> Result<HashFooter, BuildError<E>> {
     if !partition_size.is_multiple_of(BLOCK_BYTES) {

@@ -1,19 +1,20 @@
 //! Android Verified Boot 2.0: vbmeta images, footers, descriptors, slot verification.
 //!
-//! Follows AOSP `external/avb` 1.3: README.md, `libavb/*.h`, and the decisions of libavb itself.
+//! Follows AOSP `external/avb` 1.3 and 1.4 (ML-DSA): README.md, `libavb/*.h`, `libavb_cert`, and
+//! the decisions of libavb itself.
 //! Bytes in, values and verdicts out: no files, no clock, no randomness.
 //!
 //! | what | where |
 //! |---|---|
-//! | the structures, both ways | [`Header`], [`VbmetaImage`], [`Descriptor`], [`Footer`], [`RsaPublicKeyBlob`] |
+//! | the structures, both ways | [`Header`], [`VbmetaImage`], [`Descriptor`], [`Footer`], [`PublicKeyBlob`] |
 //! | is an image signed, and by which key? | [`verify_vbmeta`] |
 //! | does a slot boot? libavb's answer | [`slot_verify`], through [`Ops`] |
 //! | does a slot boot? the answer that fails closed | [`policy`] |
 //! | one partition with a footer, every byte accounted for | [`verify_hash_footer_partition`] |
+//! | keys that certificates vouch for, unlock credentials (libavb_cert) | [`cert`] |
 //! | signing | [`VbmetaBuilder`], [`hash_footer`] |
 //!
-//! Not covered: ML-DSA signatures (the numbers are known and refused), forward error correction
-//! (its fields are carried), AVB certificates (`avb_cert`).
+//! Not covered: forward error correction (its fields are carried).
 //!
 //! ```
 //! use avb::{Algorithm, Descriptor, PropertyDescriptor, RsaPublicKeyBlob, VbmetaBuilder};
@@ -36,6 +37,7 @@
 //! ```
 
 mod builder;
+pub mod cert;
 mod decode;
 mod descriptor;
 mod encode;
@@ -44,6 +46,7 @@ mod key;
 mod ops;
 mod partition;
 pub mod policy;
+mod public_key;
 mod slot;
 mod types;
 mod verify;
@@ -61,13 +64,14 @@ pub use partition::{
     Refusal, RefusalCode, VerifiedImage, check_vbmeta_partition, check_zero_after,
     verify_hash_footer_partition,
 };
+pub use public_key::{MlDsaPublicKeyBlob, PublicKey, PublicKeyBlob};
 pub use slot::{
     HashtreeErrorMode, LoadedPartition, SlotData, SlotOutcome, SlotVerifyFlags, SlotVerifyResult,
     VbmetaData, slot_verify,
 };
 pub use types::{
-    Algorithm, Extent, FOOTER_BYTES, Footer, HEADER_BYTES, Hash, Header, PARTITION_NAME_MAX_BYTES,
-    RELEASE_MAX_BYTES, ROLLBACK_LOCATIONS, Release, SUPPORTED_VERSION, VBMETA_MAX_BYTES,
-    VbmetaFlags, Version,
+    Algorithm, Extent, FOOTER_BYTES, Footer, HEADER_BYTES, Hash, Header, LIBAVB_1_3,
+    PARTITION_NAME_MAX_BYTES, RELEASE_MAX_BYTES, ROLLBACK_LOCATIONS, Release, SUPPORTED_VERSION,
+    VBMETA_MAX_BYTES, VbmetaFlags, Version,
 };
-pub use verify::{VbmetaVerdict, verify_vbmeta};
+pub use verify::{VbmetaVerdict, verify_vbmeta, verify_vbmeta_as};

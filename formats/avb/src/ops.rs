@@ -1,5 +1,7 @@
 //! What slot verification needs from the device (`AvbOps`).
 
+use crate::{SUPPORTED_VERSION, Version};
+
 /// Why the device did not answer (`AvbIOResult`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -38,8 +40,13 @@ pub struct KeyTrust {
 /// Methods take `&self`: an implementation that stores persistent values holds them behind a
 /// lock, a cell or a channel.
 pub trait Ops {
+    /// The libavb whose decisions are made: the newest, unless the device has an older one.
+    fn libavb_version(&self) -> Version {
+        SUPPORTED_VERSION
+    }
+
     /// Reads into `buffer` from `offset` on; a negative offset counts from the end. Gives the
-    /// number of bytes read: fewer than asked for only where the partition ends.
+    /// number of bytes read: fewer than asked for only where the partition ends, none behind it.
     fn read_from_partition(
         &self,
         partition: &str,

@@ -2,7 +2,7 @@
 
 use crate::{
     DecodeError, Descriptor, FOOTER_BYTES, Footer, HashDescriptor, PropertyDescriptor,
-    RsaPublicKeyBlob, VbmetaImage, VbmetaVerdict, verify_vbmeta,
+    PublicKeyBlob, VbmetaImage, VbmetaVerdict, verify_vbmeta,
 };
 use std::{fmt, ops::Range};
 
@@ -234,7 +234,7 @@ pub(crate) fn vbmeta_malformed(error: DecodeError) -> Refusal {
 }
 
 fn trusted_key(vbmeta: &VbmetaImage<'_>, root_key_digest: &[u8; 32]) -> Result<[u8; 32], Refusal> {
-    let key = RsaPublicKeyBlob::decode(vbmeta.public_key()).map_err(vbmeta_malformed)?;
+    let key = PublicKeyBlob::decode(vbmeta.public_key()).map_err(vbmeta_malformed)?;
     let digest = key.digest();
     if digest == *root_key_digest {
         return Ok(digest);

@@ -1,9 +1,12 @@
 //! The vbmeta header, the footer, and the numbers in them.
 
+use crypto::ml_dsa::Parameters;
 use std::fmt;
 
-/// The version of libavb whose decisions this crate makes.
-pub const SUPPORTED_VERSION: Version = Version { major: 1, minor: 3 };
+/// The newest version of libavb whose decisions this crate makes.
+pub const SUPPORTED_VERSION: Version = Version { major: 1, minor: 4 };
+/// The last libavb that does not know ML-DSA: what most devices have.
+pub const LIBAVB_1_3: Version = Version { major: 1, minor: 3 };
 /// Bytes of a vbmeta header.
 pub const HEADER_BYTES: usize = 256;
 /// Bytes of a footer.
@@ -50,9 +53,9 @@ pub enum Algorithm {
     Sha512Rsa4096 = 5,
     /// SHA-512 with RSA-8192.
     Sha512Rsa8192 = 6,
-    /// ML-DSA-65 (libavb 1.4). Known by number; verification refuses it.
+    /// ML-DSA-65 (libavb 1.4).
     MlDsa65 = 7,
-    /// ML-DSA-87 (libavb 1.4). Known by number; verification refuses it.
+    /// ML-DSA-87 (libavb 1.4).
     MlDsa87 = 8,
 }
 
@@ -108,6 +111,54 @@ impl Algorithm {
             Self::Sha512Rsa4096 => Some((Hash::Sha512, 4096)),
             Self::Sha512Rsa8192 => Some((Hash::Sha512, 8192)),
             Self::None | Self::MlDsa65 | Self::MlDsa87 => None,
+        }
+    }
+
+    /// The parameter set, where it is an ML-DSA algorithm.
+    #[must_use]
+    pub const fn ml_dsa(self) -> Option<Parameters> {
+        match self {
+            Self::MlDsa65 => Some(Parameters::MlDsa65),
+            Self::MlDsa87 => Some(Parameters::MlDsa87),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the hash in the authentication block: none with ML-DSA, which hashes by itself.
+    #[must_use]
+    pub const fn hash_bytes(self) -> usize {
+        match self.rsa() {
+            Some((hash, _)) => hash.digest_bytes(),
+            None => 0,
+        }
+    }
+
+    /// Bytes of the signature.
+    #[must_use]
+    pub const fn signature_bytes(self) -> usize {
+        match (self.rsa(), self.ml_dsa()) {
+            (Some((_, bits)), _) => bits / 8,
+            (None, Some(parameters)) => parameters.signature_bytes(),
+            (None, None) => 0,
+        }
+    }
+
+    /// Bits of the public key: of the modulus, or of the raw key.
+    #[must_use]
+    pub const fn key_bits(self) -> usize {
+        match (self.rsa(), self.ml_dsa()) {
+            (Some((_, bits)), _) => bits,
+            (None, Some(parameters)) => parameters.public_key_bytes() * 8,
+            (None, None) => 0,
+        }
+    }
+
+    /// The first libavb that verifies it.
+    #[must_use]
+    pub const fn needs_libavb(self) -> Version {
+        match self.ml_dsa() {
+            Some(_) => Version { major: 1, minor: 4 },
+            None => Version { major: 1, minor: 0 },
         }
     }
 

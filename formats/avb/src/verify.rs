@@ -1,6 +1,10 @@
 //! Is a vbmeta image signed, and with which key (`avb_vbmeta_image_verify`)?
 
-use crate::{Algorithm, DecodeError, HEADER_BYTES, Hash, Header, RsaPublicKeyBlob, key::EXPONENT};
+use crate::{
+    Algorithm, DecodeError, HEADER_BYTES, Hash, Header, MlDsaPublicKeyBlob, RsaPublicKeyBlob,
+    SUPPORTED_VERSION, Version, key::EXPONENT,
+};
+use crypto::ml_dsa::Parameters;
 use std::fmt;
 
 /// What `avb_vbmeta_image_verify` says (`AvbVBMetaVerifyResult`).
@@ -42,12 +46,26 @@ impl fmt::Display for VbmetaVerdict {
     }
 }
 
-/// Judges the vbmeta image at the start of `image`; bytes behind it do not matter.
-///
-/// An ML-DSA image is [`VbmetaVerdict::InvalidVbmetaHeader`], as it is to libavb 1.3.
+/// Judges the vbmeta image at the start of `image` as the newest libavb does; bytes behind it do
+/// not matter.
 #[must_use]
 pub fn verify_vbmeta(image: &[u8]) -> VbmetaVerdict {
+    verify_vbmeta_as(SUPPORTED_VERSION, image)
+}
+
+/// Judges the vbmeta image at the start of `image` as this version of libavb does.
+///
+/// Before 1.4 an ML-DSA image is [`VbmetaVerdict::InvalidVbmetaHeader`], or
+/// [`VbmetaVerdict::UnsupportedVersion`] where it says that it needs 1.4.
+#[must_use]
+pub fn verify_vbmeta_as(libavb: Version, image: &[u8]) -> VbmetaVerdict {
     match Header::decode(image) {
+        Ok(header) if header.required_version.minor > libavb.minor => {
+            VbmetaVerdict::UnsupportedVersion
+        }
+        Ok(header) if header.algorithm.needs_libavb() > libavb => {
+            VbmetaVerdict::InvalidVbmetaHeader
+        }
         Ok(header) => verify_signature(&header, image),
         Err(DecodeError::UnsupportedVersion { .. }) => VbmetaVerdict::UnsupportedVersion,
         Err(_) => VbmetaVerdict::InvalidVbmetaHeader,
@@ -55,37 +73,45 @@ pub fn verify_vbmeta(image: &[u8]) -> VbmetaVerdict {
 }
 
 /// Judges the hash and the signature of `image`, whose header was decoded from it.
-pub(crate) fn verify_signature(header: &Header, image: &[u8]) -> VbmetaVerdict {
-    let Some((hash, bits)) = header.algorithm.rsa() else {
-        return match header.algorithm {
-            Algorithm::None => VbmetaVerdict::OkNotSigned,
-            _ => VbmetaVerdict::InvalidVbmetaHeader,
-        };
-    };
-    if header.hash.size != hash.digest_bytes() as u64 {
+fn verify_signature(header: &Header, image: &[u8]) -> VbmetaVerdict {
+    let algorithm = header.algorithm;
+    if algorithm == Algorithm::None {
+        return VbmetaVerdict::OkNotSigned;
+    }
+    if header.hash.size != algorithm.hash_bytes() as u64 {
         return VbmetaVerdict::InvalidVbmetaHeader;
     }
     let Some(parts) = Parts::of(header, image) else {
         return VbmetaVerdict::InvalidVbmetaHeader;
     };
-    if hash.digest(&[parts.header, parts.auxiliary]) != parts.hash {
-        return VbmetaVerdict::HashMismatch;
-    }
-    if verifies(hash, bits, &parts) { VbmetaVerdict::Ok } else { VbmetaVerdict::SignatureMismatch }
+    let verifies = match (algorithm.rsa(), algorithm.ml_dsa()) {
+        (Some((hash, _)), _) if hash.digest(&[parts.header, parts.auxiliary]) != parts.hash => {
+            return VbmetaVerdict::HashMismatch;
+        }
+        (Some((hash, bits)), _) => verifies_rsa(hash, bits, &parts),
+        (None, Some(parameters)) => verifies_ml_dsa(parameters, &parts),
+        (None, None) => false,
+    };
+    if verifies { VbmetaVerdict::Ok } else { VbmetaVerdict::SignatureMismatch }
 }
 
-fn verifies(hash: Hash, bits: usize, parts: &Parts<'_>) -> bool {
+fn verifies_rsa(hash: Hash, bits: usize, parts: &Parts<'_>) -> bool {
     let Ok(key) = RsaPublicKeyBlob::decode(parts.public_key) else { return false };
-    let message = [parts.header, parts.auxiliary].concat();
     key.bits() == bits
         && crypto::sign::rsa_pkcs1_verify(
             hash.of_signature(),
             key.modulus(),
             &EXPONENT,
-            &message,
+            &parts.message(),
             parts.signature,
         )
         .is_ok()
+}
+
+fn verifies_ml_dsa(parameters: Parameters, parts: &Parts<'_>) -> bool {
+    let Ok(key) = MlDsaPublicKeyBlob::decode(parts.public_key) else { return false };
+    key.parameters() == parameters
+        && crypto::ml_dsa::verify(parameters, key.raw(), &parts.message(), parts.signature).is_ok()
 }
 
 struct Parts<'a> {
@@ -109,5 +135,10 @@ impl<'a> Parts<'a> {
             signature: header.signature.of(authentication)?,
             public_key: header.public_key.of(auxiliary)?,
         })
+    }
+
+    /// What is signed.
+    fn message(&self) -> Vec<u8> {
+        [self.header, self.auxiliary].concat()
     }
 }

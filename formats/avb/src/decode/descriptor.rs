@@ -35,10 +35,10 @@ impl<'a> RawDescriptor<'a> {
     /// `buffer`, which starts with the image of `header`.
     pub(crate) fn all_lenient(buffer: &'a [u8], header: &Header) -> Vec<Self> {
         let mut found = Vec::new();
-        let start = (HEADER_BYTES as u64)
-            .checked_add(header.authentication_size)
-            .and_then(|start| start.checked_add(header.descriptors.offset));
-        let Some(offset) = start else { return found };
+        // libavb adds without looking for overflow, and looks where it arrived.
+        let offset = (HEADER_BYTES as u64)
+            .wrapping_add(header.authentication_size)
+            .wrapping_add(header.descriptors.offset);
         let area = Extent { offset, size: header.descriptors.size };
         let mut rest = area.of(buffer).unwrap_or_default();
         while let Ok((raw, after)) = Self::split(rest) {

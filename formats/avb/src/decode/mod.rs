@@ -49,6 +49,11 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
+    /// Bytes that were not read yet.
+    pub(crate) const fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn extent(&mut self) -> Result<Extent, DecodeError> {
         Ok(Extent { offset: self.u64()?, size: self.u64()? })
     }
@@ -59,9 +64,29 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Text, as libavb understands UTF-8. The strict reading refuses what is not UTF-8 after all: it
+/// does not encode to the bytes that it came from.
 fn utf8(what: &'static str, field: &'static str, bytes: &[u8]) -> Result<String, DecodeError> {
-    let text = std::str::from_utf8(bytes);
-    text.map(str::to_owned).map_err(|_| DecodeError::field(what, field, "is not UTF-8"))
+    if looks_like_utf8(bytes) {
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    } else {
+        Err(DecodeError::field(what, field, "is not UTF-8"))
+    }
+}
+
+/// Whether each leading byte has as many continuation bytes as it announces. Nothing else counts
+/// for `avb_validate_utf8`: surrogates and overlong forms pass.
+fn looks_like_utf8(bytes: &[u8]) -> bool {
+    let mut due = 0;
+    for byte in bytes {
+        due = match (due, byte.leading_ones()) {
+            (0, 0) => 0,
+            (0, ones @ 2..=4) => ones - 1,
+            (1.., 1) => due - 1,
+            _ => return false,
+        };
+    }
+    due == 0
 }
 
 impl Header {

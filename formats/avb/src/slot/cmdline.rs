@@ -4,10 +4,7 @@ use super::{
     HashtreeErrorMode, SlotVerifyResult,
     session::{Session, Stop},
 };
-use crate::{
-    IoError, Ops, PARTITION_NAME_MAX_BYTES, SUPPORTED_VERSION, VbmetaFlags, VbmetaImage,
-    partition::hex,
-};
+use crate::{IoError, Ops, PARTITION_NAME_MAX_BYTES, VbmetaFlags, VbmetaImage, partition::hex};
 
 /// The most root digests that are put into a command line.
 pub(super) const MAX_SUBSTITUTIONS: usize = 10;
@@ -74,7 +71,8 @@ fn append_options<O: Ops>(
             append(session, "androidboot.vbmeta.public_key_digest", &digest);
         }
     }
-    append(session, "androidboot.vbmeta.avb_version", &SUPPORTED_VERSION.to_string());
+    let version = session.ops.libavb_version().to_string();
+    append(session, "androidboot.vbmeta.avb_version", &version);
     let unlocked = session.ops.is_device_unlocked();
     let unlocked = unlocked.map_err(|error| io(session, "the lock state", error))?;
     let state = if unlocked { "unlocked" } else { "locked" };
@@ -188,7 +186,9 @@ fn substitute<O: Ops>(session: &mut Session<'_, O>) -> Result<(), Stop> {
         if original.contains(token) {
             let name = format!("{partition}{}", session.suffix);
             // libavb calls any failure here "out of memory".
-            let guid = session.ops.unique_guid(&name).map_err(|error| {
+            let fits = name.len() <= PARTITION_NAME_MAX_BYTES;
+            let guid = if fits { session.ops.unique_guid(&name) } else { Err(IoError::Oom) };
+            let guid = guid.map_err(|error| {
                 session.stop(SlotVerifyResult::ErrorOom, format!("{name}: no GUID: {error}"))
             })?;
             cmdline = cmdline.replace(token, &guid);

@@ -4,10 +4,9 @@
 //! without a descriptor is silently absent, descriptors behind a malformed one are ignored, and
 //! a signed image may switch verification off. [`crate::policy`] closes these doors.
 //!
-//! Two deliberate differences, both stricter. An error that was allowed stays the result: libavb
-//! forgets it when a hashtree descriptor with a persistent digest comes later, and in a chain
-//! even without `ALLOW_VERIFICATION_ERROR`. And nothing is allocated for an image that is larger
-//! than its partition.
+//! libavb also forgets an error when a hashtree descriptor with a persistent digest comes later,
+//! in a chain even without `ALLOW_VERIFICATION_ERROR`. So does this; but [`SlotOutcome::findings`]
+//! has it. Nothing is allocated for an image that is larger than its partition.
 
 mod cmdline;
 mod partitions;

@@ -11,19 +11,25 @@ use crate::{
     descriptor::DO_NOT_USE_AB,
 };
 
+/// What no memory holds, in bytes: libavb allocates what a descriptor says before it looks at the
+/// partition, and fails there.
+const LARGEST_LOAD: u64 = 1 << 36;
+/// The largest partition that is loaded, in bytes: dm-verity checks larger ones.
+const LARGEST_PARTITION: u64 = 1 << 32;
+
 impl<O: Ops> Session<'_, O> {
     /// Looks at a hashtree descriptor only where its digest is a persistent value: dm-verity
-    /// checks all others while the system runs.
+    /// checks all others while the system runs. Whether a digest was found.
     pub(super) fn hashtree(
         &mut self,
         name: &str,
         raw: RawDescriptor<'_>,
         substitute: bool,
-    ) -> Result<(), Stop> {
+    ) -> Result<bool, Stop> {
         let fields =
             HashtreeFields::decode(raw.payload).map_err(|error| self.malformed(name, &error))?;
         if !fields.is_persistent() {
-            return Ok(());
+            return Ok(false);
         }
         let tree = fields.with_text().map_err(|error| self.malformed(name, &error))?;
         if tree.flags & DO_NOT_USE_AB == 0 && !self.suffix.is_empty() {
@@ -42,7 +48,7 @@ impl<O: Ops> Session<'_, O> {
             }
             self.substitutions.push(Substitution::root_digest(&partition, &digest));
         }
-        Ok(())
+        Ok(true)
     }
 
     fn persistent_in_slot(&mut self, partition: &str) -> Stop {
@@ -119,6 +125,9 @@ impl<O: Ops> Session<'_, O> {
             return Err(self.persistent_in_slot(&hash.partition_name));
         }
         let name = self.full_name(&hash.partition_name, !without_slots)?;
+        if !self.flags.allow_verification_error && hash.image_size > LARGEST_LOAD {
+            return Err(self.io(&name, IoError::Oom));
+        }
         let partition_size =
             self.ops.partition_size(&name).map_err(|error| self.io(&name, error))?;
         let size = match self.flags.allow_verification_error {
@@ -151,7 +160,7 @@ impl<O: Ops> Session<'_, O> {
             return Ok(());
         }
         let reason = format!("{name}: the image is not the one that was signed");
-        self.refusal = Some(Refusal::new(RefusalCode::DigestMismatch, reason));
+        self.findings.push(Refusal::new(RefusalCode::DigestMismatch, reason));
         Err(Stop(SlotVerifyResult::ErrorVerification))
     }
 
@@ -173,6 +182,9 @@ impl<O: Ops> Session<'_, O> {
 
     /// The first `size` bytes of a partition, which is at least that large.
     fn load(&mut self, name: &str, size: u64) -> Result<Vec<u8>, Stop> {
+        if size > LARGEST_PARTITION {
+            return Err(self.io(name, IoError::Oom));
+        }
         let size = usize::try_from(size).map_err(|_| self.io(name, IoError::Oom))?;
         let mut data = vec![0; size];
         match self.ops.read_from_partition(name, 0, &mut data) {

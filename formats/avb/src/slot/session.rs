@@ -8,7 +8,7 @@ use crate::{
     Algorithm, ChainPartitionDescriptor, DecodeError, Descriptor, FOOTER_BYTES, Footer, Header,
     IoError, KernelCmdlineDescriptor, Ops, PARTITION_NAME_MAX_BYTES, ROLLBACK_LOCATIONS, Refusal,
     VBMETA_MAX_BYTES, VbmetaFlags, VbmetaVerdict, decode::RawDescriptor, descriptor::DO_NOT_USE_AB,
-    verify_vbmeta,
+    verify_vbmeta_as,
 };
 
 /// Verification ends here with this result.
@@ -38,7 +38,7 @@ pub(super) struct Session<'a, O> {
     pub(super) toplevel_key: Option<Vec<u8>>,
     pub(super) substitutions: Vec<Substitution>,
     pub(super) cmdline: Option<String>,
-    pub(super) refusal: Option<Refusal>,
+    pub(super) findings: Vec<Refusal>,
     pub(super) data: SlotData,
 }
 
@@ -58,7 +58,7 @@ impl<'a, O: Ops> Session<'a, O> {
             toplevel_key: None,
             substitutions: Vec::new(),
             cmdline: None,
-            refusal: None,
+            findings: Vec::new(),
             data: SlotData {
                 suffix: suffix.to_owned(),
                 vbmeta_images: Vec::new(),
@@ -71,10 +71,16 @@ impl<'a, O: Ops> Session<'a, O> {
     }
 
     pub(super) fn run(mut self, mode: HashtreeErrorMode) -> SlotOutcome {
-        match self.verify(mode) {
-            Ok(result) => SlotOutcome { result, refusal: self.refusal, data: Some(self.data) },
-            Err(Stop(result)) => SlotOutcome { result, refusal: self.refusal, data: None },
-        }
+        let (result, passed) = match self.verify(mode) {
+            Ok(result) => (result, true),
+            Err(Stop(result)) => (result, false),
+        };
+        let refusal = match result {
+            SlotVerifyResult::Ok => None,
+            _ => self.findings.last().cloned(),
+        };
+        let data = passed.then_some(self.data);
+        SlotOutcome { result, refusal, findings: self.findings, data }
     }
 
     fn verify(&mut self, mode: HashtreeErrorMode) -> Result<SlotVerifyResult, Stop> {
@@ -113,8 +119,9 @@ impl<'a, O: Ops> Session<'a, O> {
         let mut result = SlotVerifyResult::Ok;
         for &partition in self.requested {
             match self.load_vbmeta(&source(partition)) {
+                // Where errors are allowed, only the last partition's verdict counts.
+                verdict if self.flags.allow_verification_error => result = verdict,
                 SlotVerifyResult::Ok => {}
-                error if self.flags.allow_verification_error => result = error,
                 error => return Err(Stop(error)),
             }
         }
@@ -122,7 +129,7 @@ impl<'a, O: Ops> Session<'a, O> {
     }
 
     pub(super) fn stop(&mut self, result: SlotVerifyResult, reason: impl Into<String>) -> Stop {
-        self.refusal = Some(Refusal::new(result.code(), reason));
+        self.findings.push(Refusal::new(result.code(), reason));
         Stop(result)
     }
 
@@ -153,7 +160,7 @@ impl<'a, O: Ops> Session<'a, O> {
     pub(super) fn full_name(&mut self, name: &str, with_suffix: bool) -> Result<String, Stop> {
         let full = if with_suffix { format!("{name}{}", self.suffix) } else { name.to_owned() };
         if full.len() <= PARTITION_NAME_MAX_BYTES {
-            return Ok(full);
+            return Ok(until_nul(&full).to_owned());
         }
         let reason = format!("{full}: the partition's name is too long");
         Err(self.stop(SlotVerifyResult::ErrorInvalidMetadata, reason))
@@ -229,8 +236,8 @@ impl<'a, O: Ops> Session<'a, O> {
                 Err(error) => return Err(self.io(name, error)),
             }
         } else if let Some(footer) = self.read_footer(name)? {
-            offset = i64::try_from(footer.vbmeta_offset)
-                .map_err(|_| self.io(name, IoError::RangeOutsidePartition))?;
+            // As libavb: an offset of more than 63 bits counts from the end.
+            offset = footer.vbmeta_offset.cast_signed();
             size = usize::try_from(footer.vbmeta_size).unwrap_or(size);
         }
         let mut buffer = vec![0; size];
@@ -261,7 +268,7 @@ impl<'a, O: Ops> Session<'a, O> {
         name: &str,
         result: &mut SlotVerifyResult,
     ) -> Result<Loaded, Stop> {
-        let verdict = verify_vbmeta(&buffer);
+        let verdict = verify_vbmeta_as(self.ops.libavb_version(), &buffer);
         let reason = format!("{name}: the vbmeta image is {verdict}");
         match verdict {
             VbmetaVerdict::Ok => {}
@@ -360,7 +367,7 @@ impl<'a, O: Ops> Session<'a, O> {
         let size = usize::try_from(loaded.header.image_size())
             .expect("the header was checked against the buffer");
         self.data.vbmeta_images.push(VbmetaData {
-            partition: partition.to_owned(),
+            partition: until_nul(partition).to_owned(),
             full_name,
             image: loaded.buffer[..size].to_vec(),
             verdict: loaded.verdict,
@@ -379,7 +386,13 @@ impl<'a, O: Ops> Session<'a, O> {
     ) -> Result<(), Stop> {
         for raw in RawDescriptor::all_lenient(&loaded.buffer, &loaded.header) {
             match raw.tag {
-                Descriptor::HASHTREE => self.hashtree(name, raw, source.chain.is_none())?,
+                Descriptor::HASHTREE => {
+                    let found = self.hashtree(name, raw, source.chain.is_none())?;
+                    if found {
+                        // As libavb: what was wrong before is forgotten.
+                        *result = SlotVerifyResult::Ok;
+                    }
+                }
                 Descriptor::HASH | Descriptor::KERNEL_CMDLINE | Descriptor::CHAIN_PARTITION => {
                     let descriptor =
                         raw.decode_lenient().map_err(|error| self.malformed(name, &error))?;
@@ -441,11 +454,16 @@ impl<'a, O: Ops> Session<'a, O> {
         };
         if piece.flags & unwanted == 0 {
             self.cmdline = Some(match self.cmdline.take() {
-                Some(before) => format!("{before} {}", piece.cmdline),
-                None => piece.cmdline.clone(),
+                Some(before) => format!("{before} {}", until_nul(&piece.cmdline)),
+                None => until_nul(&piece.cmdline).to_owned(),
             });
         }
     }
+}
+
+/// The text as C sees it.
+fn until_nul(text: &str) -> &str {
+    text.split('\0').next().unwrap_or(text)
 }
 
 /// libavb keeps at most as many vbmeta images and loaded partitions.

@@ -201,6 +201,9 @@ pub struct SlotOutcome {
     pub result: SlotVerifyResult,
     /// What went wrong last. None where the result is OK.
     pub refusal: Option<Refusal>,
+    /// All that went wrong, in this order. Not empty where the result is OK and libavb forgot an
+    /// error on its way there.
+    pub findings: Vec<Refusal>,
     /// Present where the result is OK, or where errors are allowed and it is one of them.
     pub data: Option<SlotData>,
 }

@@ -1,6 +1,6 @@
 //! A device in memory, keys, and where the test data is.
 
-use avb::{IoError, KeyTrust, Ops, RsaPublicKeyBlob};
+use avb::{IoError, KeyTrust, Ops, RsaPublicKeyBlob, SUPPORTED_VERSION, Version};
 use crypto::sign::RsaKey;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -39,6 +39,8 @@ pub(crate) struct Device {
     /// None = every key is trusted.
     pub(crate) trusted_key: Option<Vec<u8>>,
     pub(crate) rollback: HashMap<u32, u64>,
+    /// None = the newest.
+    pub(crate) libavb: Option<Version>,
     pub(crate) persistent: RefCell<HashMap<String, Vec<u8>>>,
 }
 
@@ -49,6 +51,10 @@ impl Device {
 }
 
 impl Ops for Device {
+    fn libavb_version(&self) -> Version {
+        self.libavb.unwrap_or(SUPPORTED_VERSION)
+    }
+
     fn read_from_partition(
         &self,
         partition: &str,
@@ -58,7 +64,7 @@ impl Ops for Device {
         let bytes = self.partition(partition)?;
         let start = if offset < 0 { bytes.len() as i64 + offset } else { offset };
         let start = usize::try_from(start).map_err(|_| IoError::RangeOutsidePartition)?;
-        let rest = bytes.get(start..).ok_or(IoError::RangeOutsidePartition)?;
+        let rest = bytes.get(start..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         Ok(count)

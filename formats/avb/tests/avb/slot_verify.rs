@@ -3,7 +3,9 @@
 //! The data is found through HOLDFAST_TEST_DATA, or in `../shared/data` beside the workspace.
 
 use crate::device::{Device, hex, test_data, unhex};
-use avb::{HashtreeErrorMode, SlotOutcome, SlotVerifyFlags, VbmetaVerdict, slot_verify};
+use avb::{
+    HashtreeErrorMode, LIBAVB_1_3, SlotOutcome, SlotVerifyFlags, VbmetaVerdict, slot_verify,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -84,8 +86,11 @@ fn recorded(outcome: &SlotOutcome, device: &Device) -> Value {
 /// The device of a case.
 fn device_of(root: &Path, case: &Value) -> Device {
     let input = &case["input"];
-    let mut device =
-        Device { unlocked: input["device_unlocked"].as_bool().unwrap(), ..Device::default() };
+    let mut device = Device {
+        unlocked: input["device_unlocked"].as_bool().unwrap(),
+        libavb: Some(LIBAVB_1_3),
+        ..Device::default()
+    };
     for (file, path) in case["partitions"].as_object().unwrap() {
         let name = file.strip_suffix(".img").unwrap().to_owned();
         let bytes = std::fs::read(root.join(path.as_str().unwrap())).unwrap();

@@ -4,6 +4,7 @@
 //! kind for a boot loader. On a locked device this policy refuses, beside all that libavb
 //! refuses:
 //!
+//! - an error that libavb found and forgot again,
 //! - a partition that was asked for and that no descriptor covers,
 //! - flags that switch verification or dm-verity off, and bits that nobody defined,
 //! - a descriptor area that is malformed, padded or followed by anything, and unknown descriptors,
@@ -13,16 +14,16 @@
 //! Partitions under dm-verity are checked by whoever checks the tree, the bytes behind it too.
 //!
 //! An unlocked device boots what it finds, as libavb lets it; what the policy would have refused
-//! comes along as a list.
+//! comes along as a list. [`judge`] gives libavb's answer and the whole list for either.
+
+mod rest;
 
 use crate::{
-    Descriptor, FOOTER_BYTES, Hash, HashDescriptor, HashtreeDescriptor, HashtreeErrorMode, IoError,
-    Ops, PropertyDescriptor, Refusal, RefusalCode, SlotData, SlotOutcome, SlotVerifyFlags,
-    SlotVerifyResult, VbmetaData, VbmetaImage, check_vbmeta_partition,
-    descriptor::DO_NOT_USE_AB,
-    partition::{check_zeros, vbmeta_malformed},
-    slot_verify,
+    Descriptor, Hash, HashDescriptor, HashtreeDescriptor, HashtreeErrorMode, IoError, Ops,
+    PropertyDescriptor, Refusal, RefusalCode, SlotData, SlotOutcome, SlotVerifyFlags,
+    SlotVerifyResult, VbmetaData, VbmetaImage, partition::vbmeta_malformed, slot_verify,
 };
+use rest::{check_rest_of_partition, check_rest_of_vbmeta};
 
 /// What must hold for a slot to boot.
 #[derive(Debug, Clone, Copy)]
@@ -98,45 +99,61 @@ impl VerifiedSlot {
     }
 }
 
+/// What libavb says about a slot, and what the policy says above it.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// libavb's answer.
+    pub result: SlotVerifyResult,
+    /// Whether the device is unlocked.
+    pub unlocked: bool,
+    /// What a locked device refuses, in the order in which it was found: the errors of libavb
+    /// first, then those that only the policy sees.
+    pub refusals: Vec<Refusal>,
+    /// What was found. None where libavb gives no data; then there is a refusal.
+    pub slot: Option<VerifiedSlot>,
+}
+
 /// Decides whether a slot boots. A locked device gets a slot in which everything was checked, or
 /// the first refusal.
 pub fn verify_boot(ops: &impl Ops, policy: &BootPolicy<'_>) -> Result<VerifiedSlot, Refusal> {
+    let Judgement { result, unlocked, refusals, slot } = judge(ops, policy)?;
+    match slot {
+        Some(slot) if unlocked => Ok(VerifiedSlot { overlooked: refusals, ..slot }),
+        Some(slot) if refusals.is_empty() => Ok(slot),
+        Some(_) => Err(first(refusals, result)),
+        // Without data the last error is the one that ended it.
+        None => Err(first(refusals.into_iter().rev(), result)),
+    }
+}
+
+fn first(refusals: impl IntoIterator<Item = Refusal>, result: SlotVerifyResult) -> Refusal {
+    let first = refusals.into_iter().next();
+    first.unwrap_or_else(|| Refusal::new(RefusalCode::Io, result.name()))
+}
+
+/// Judges a slot, and lists all that a locked device would refuse. An error is that the device
+/// does not say whether it is locked.
+pub fn judge(ops: &impl Ops, policy: &BootPolicy<'_>) -> Result<Judgement, Refusal> {
     let unlocked = ops.is_device_unlocked().map_err(|error| io("the lock state", error))?;
     let flags =
         SlotVerifyFlags { allow_verification_error: unlocked, ..SlotVerifyFlags::default() };
     let mode = policy.hashtree_error_mode;
-    let SlotOutcome { result, refusal, data } =
+    let SlotOutcome { result, mut findings, data, .. } =
         slot_verify(ops, policy.partitions, policy.suffix, flags, mode);
-    let refusal = refusal.map(|refusal| with_result(refusal, result));
-    let Some(data) = data else {
-        return Err(refusal.unwrap_or_else(|| Refusal::new(RefusalCode::Io, result.name())));
-    };
-    let mut strict = Strict { refusals: refusal.into_iter().collect(), ..Strict::default() };
-    strict.check(ops, policy, &data);
-    if let (false, Some(refusal)) = (unlocked, strict.refusals.first()) {
-        return Err(refusal.clone());
+    if let (Some(last), false) = (findings.last_mut(), result == SlotVerifyResult::Ok) {
+        *last = with_result(last, result);
     }
-    let public_key_digest = strict.public_key_digest.unwrap_or_default();
-    let state = match (unlocked, public_key_digest == policy.maker_key_digest) {
-        (true, _) => BootState::Orange,
-        (false, true) => BootState::Green,
-        (false, false) => BootState::Yellow,
+    let Some(data) = data else {
+        return Ok(Judgement { result, unlocked, refusals: findings, slot: None });
     };
-    let vbmeta_digest = data.vbmeta_digest(Hash::Sha256);
-    Ok(VerifiedSlot {
-        state,
-        data,
-        vbmeta_digest: vbmeta_digest.try_into().expect("SHA-256 gives 32 bytes"),
-        public_key_digest,
-        release: strict.release,
-        hashtrees: strict.hashtrees,
-        properties: strict.properties,
-        overlooked: strict.refusals,
-    })
+    let mut strict = Strict { refusals: findings, ..Strict::default() };
+    strict.check(ops, policy, &data);
+    let refusals = std::mem::take(&mut strict.refusals);
+    Ok(Judgement { result, unlocked, refusals, slot: Some(strict.slot(policy, data, unlocked)) })
 }
 
-fn with_result(refusal: Refusal, result: SlotVerifyResult) -> Refusal {
-    Refusal { reason: format!("{} ({result})", refusal.reason), ..refusal }
+fn with_result(refusal: &Refusal, result: SlotVerifyResult) -> Refusal {
+    Refusal { reason: format!("{} ({result})", refusal.reason), ..*refusal }
 }
 
 fn io(place: &str, error: IoError) -> Refusal {
@@ -155,6 +172,26 @@ struct Strict {
 }
 
 impl Strict {
+    fn slot(self, policy: &BootPolicy<'_>, data: SlotData, unlocked: bool) -> VerifiedSlot {
+        let public_key_digest = self.public_key_digest.unwrap_or_default();
+        let state = match (unlocked, public_key_digest == policy.maker_key_digest) {
+            (true, _) => BootState::Orange,
+            (false, true) => BootState::Green,
+            (false, false) => BootState::Yellow,
+        };
+        let vbmeta_digest = data.vbmeta_digest(Hash::Sha256);
+        VerifiedSlot {
+            state,
+            data,
+            vbmeta_digest: vbmeta_digest.try_into().expect("SHA-256 gives 32 bytes"),
+            public_key_digest,
+            release: self.release,
+            hashtrees: self.hashtrees,
+            properties: self.properties,
+            overlooked: Vec::new(),
+        }
+    }
+
     fn check(&mut self, ops: &impl Ops, policy: &BootPolicy<'_>, data: &SlotData) {
         for (nth, vbmeta) in data.vbmeta_images.iter().enumerate() {
             let checked = self.check_image(ops, policy, vbmeta, nth == 0);
@@ -256,81 +293,5 @@ impl Strict {
                 Err(Refusal::new(RefusalCode::DescriptorMissing, reason))
             }
         }
-    }
-}
-
-/// Behind the vbmeta image in its partition there are zeros only.
-fn check_rest_of_vbmeta(ops: &impl Ops, vbmeta: &VbmetaData) -> Result<(), Refusal> {
-    let name = &vbmeta.full_name;
-    let size = ops.partition_size(name).map_err(|error| io(name, error))?;
-    let bytes = read(ops, name, 0, size)?;
-    let image = check_vbmeta_partition(&bytes)?;
-    if image.bytes() == vbmeta.image {
-        Ok(())
-    } else {
-        Err(Refusal::new(RefusalCode::Io, format!("{name}: storage changed its answer")))
-    }
-}
-
-/// Behind the image in its partition there are zeros, or the vbmeta image and footer that the
-/// chain led to.
-fn check_rest_of_partition(
-    ops: &impl Ops,
-    suffix: &str,
-    hash: &HashDescriptor,
-    data: &SlotData,
-) -> Result<(), Refusal> {
-    let suffix = if hash.flags & DO_NOT_USE_AB == 0 { suffix } else { "" };
-    let name = format!("{}{suffix}", hash.partition_name);
-    let size = ops.partition_size(&name).map_err(|error| io(&name, error))?;
-    if hash.image_size > size {
-        let reason = format!("{name} is smaller than the image that was signed");
-        return Err(Refusal::new(RefusalCode::DigestMismatch, reason));
-    }
-    let rest = read(ops, &name, hash.image_size, size - hash.image_size)?;
-    let chained = data.vbmeta_images.iter().find(|v| v.partition == hash.partition_name);
-    match chained {
-        None => check_zeros(&rest, &format!("{name}, behind the image")),
-        Some(vbmeta) => check_footer(&name, hash, vbmeta, &rest),
-    }
-}
-
-fn check_footer(
-    name: &str,
-    hash: &HashDescriptor,
-    vbmeta: &VbmetaData,
-    rest: &[u8],
-) -> Result<(), Refusal> {
-    let malformed =
-        |reason: &str| Refusal::new(RefusalCode::FooterMalformed, format!("{name}: {reason}"));
-    let (body, footer) = rest
-        .split_last_chunk::<FOOTER_BYTES>()
-        .ok_or_else(|| malformed("there is no room for a footer"))?;
-    let footer = crate::Footer::decode_strict(footer).map_err(|e| malformed(&e.to_string()))?;
-    let start = footer.vbmeta_offset.checked_sub(hash.image_size);
-    let start = start.and_then(|start| usize::try_from(start).ok());
-    let (padding, after) = start
-        .and_then(|start| body.split_at_checked(start))
-        .ok_or_else(|| malformed("the footer points outside the partition"))?;
-    let exact = footer.version.minor == 0
-        && footer.original_image_size == hash.image_size
-        && footer.vbmeta_size == vbmeta.image.len() as u64;
-    let zeros = after
-        .strip_prefix(vbmeta.image.as_slice())
-        .filter(|_| exact)
-        .ok_or_else(|| malformed("the footer does not describe what was signed"))?;
-    check_zeros(padding, &format!("{name}, between image and vbmeta"))?;
-    check_zeros(zeros, &format!("{name}, between vbmeta and footer"))
-}
-
-/// Reads `size` bytes, which lie inside the partition.
-fn read(ops: &impl Ops, name: &str, offset: u64, size: u64) -> Result<Vec<u8>, Refusal> {
-    let outside = || io(name, IoError::RangeOutsidePartition);
-    let offset = i64::try_from(offset).map_err(|_| outside())?;
-    let mut bytes = vec![0; usize::try_from(size).map_err(|_| outside())?];
-    match ops.read_from_partition(name, offset, &mut bytes) {
-        Ok(read) if read == bytes.len() => Ok(bytes),
-        Ok(_) => Err(outside()),
-        Err(error) => Err(io(name, error)),
     }
 }
