@@ -95,6 +95,14 @@ impl<'a> VbmetaImage<'a> {
         Ok(descriptors)
     }
 
+    /// The descriptors that libavb sees: those before the first malformed one, each with whatever
+    /// reserved bytes and flag bits. What [`Self::descriptors`] refuses is worth showing too.
+    #[must_use]
+    pub fn descriptors_leniently(&self) -> Vec<Descriptor> {
+        let found = RawDescriptor::all_lenient(self.bytes, &self.header);
+        found.into_iter().filter_map(|raw| raw.decode_lenient().ok()).collect()
+    }
+
     /// Checks that every byte of the image has a meaning: reserved bytes, and those of the two
     /// blocks that no field of the header points at, are zero.
     pub fn check_canonical(&self) -> Result<(), DecodeError> {

@@ -9,7 +9,8 @@
 //! - flags that switch verification or dm-verity off, and bits that nobody defined,
 //! - a descriptor area that is malformed, padded or followed by anything, and unknown descriptors,
 //! - bytes that nothing vouches for: behind the vbmeta image, behind an image in its partition,
-//!   in reserved fields. A chain may lead only to `vbmeta*` partitions and to those asked for.
+//!   in reserved fields. A chain may lead only to `vbmeta*` partitions, to those asked for and to
+//!   those under dm-verity.
 //!
 //! Partitions under dm-verity are checked by whoever checks the tree, the bytes behind it too.
 //!
@@ -239,7 +240,10 @@ impl Strict {
         }
         if vbmeta.partition.starts_with("vbmeta") {
             check_rest_of_vbmeta(ops, vbmeta)
-        } else if policy.partitions.contains(&vbmeta.partition.as_str()) {
+        } else if [policy.partitions, policy.hashtrees]
+            .concat()
+            .contains(&vbmeta.partition.as_str())
+        {
             Ok(()) // its bytes are counted with those of the partition
         } else {
             let reason = format!("{}: nobody counts the bytes beside it", vbmeta.full_name);
@@ -276,7 +280,11 @@ impl Strict {
         let loaded = data.loaded_partitions.iter().filter(|l| l.partition == partition).count();
         let (1, 1, Some(hash)) = (named().count(), loaded, named().next()) else {
             let count = named().count();
-            let reason = format!("{partition}: {count} hash descriptors instead of one");
+            let reason = match count {
+                0 => format!("{partition}: no hash descriptor covers it"),
+                1 => format!("{partition}: its hash descriptor was not followed"),
+                _ => format!("{partition}: {count} hash descriptors instead of one"),
+            };
             return Err(Refusal::new(RefusalCode::DescriptorMissing, reason));
         };
         check_rest_of_partition(ops, policy.suffix, hash, data)

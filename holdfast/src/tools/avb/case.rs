@@ -1,13 +1,13 @@
 //! A case for slot verification: what a device stores and what its boot loader asks for.
 
-use anyhow::{Context, Result, bail, ensure};
-use avb::{HashtreeErrorMode, IoError, KeyTrust, Ops, SlotVerifyFlags};
+use super::device::{Device, TrustedKeys, unhex};
+use crate::exit::Misused;
+use anyhow::Result;
+use avb::{HashtreeErrorMode, LIBAVB_1_3, SUPPORTED_VERSION, SlotVerifyFlags, Version};
 use serde::Deserialize;
 use serde_json::Value;
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// A case as it stands in its file.
@@ -29,6 +29,9 @@ pub(super) struct Input {
     device_unlocked: bool,
     /// The name of a key in `base/`, or `any`, or `none`.
     trusted_key: String,
+    /// The libavb that decides: 1.3 or 1.4. The samples were recorded with 1.3.
+    #[serde(default)]
+    libavb_version: Option<String>,
     #[serde(default)]
     stored_rollback: BTreeMap<u32, u64>,
     #[serde(default)]
@@ -41,168 +44,73 @@ impl Input {
             Value::Bool(_) => Some(0),
             number => number.as_u64().and_then(|number| u32::try_from(number).ok()),
         };
-        let number = number.with_context(|| format!("flags: {} is no u32", self.flags))?;
+        let number = number.ok_or_else(|| Misused(format!("flags: {} is no u32", self.flags)))?;
         Ok(SlotVerifyFlags::from_number(number))
     }
 
     pub(super) fn hashtree_error_mode(&self) -> Result<HashtreeErrorMode> {
         let number = self.hashtree_error_mode;
-        HashtreeErrorMode::from_number(number)
-            .with_context(|| format!("hashtree_error_mode: {number} is not 0 to 5"))
+        let mode = HashtreeErrorMode::from_number(number);
+        let misused = || Misused(format!("hashtree_error_mode: {number} is not 0 to 5"));
+        mode.ok_or_else(|| misused().into())
     }
 }
 
-/// Which keys may sign the top-level image.
-enum TrustedKey {
-    Any,
-    None,
-    Blob(Vec<u8>),
-}
-
-impl TrustedKey {
-    fn trusts(&self, key: &[u8]) -> bool {
-        match self {
-            Self::Any => true,
-            Self::None => false,
-            Self::Blob(blob) => blob == key,
-        }
+impl Case {
+    /// The files of the partitions, opened below `root`.
+    pub(super) fn open(&self, root: &Path) -> Result<BTreeMap<String, File>> {
+        let open = |(file, path): (&String, &PathBuf)| {
+            let name = file.strip_suffix(".img").unwrap_or(file).to_owned();
+            Ok((name, super::open(&root.join(path))?))
+        };
+        self.partitions.iter().map(open).collect()
     }
 }
 
-/// The device of a case. Its partitions are files.
-pub(super) struct Device {
-    partitions: BTreeMap<String, File>,
-    unlocked: bool,
-    trusted_key: TrustedKey,
-    rollback: BTreeMap<u32, u64>,
-    persistent: RefCell<BTreeMap<String, Vec<u8>>>,
-}
-
-/// Where rollback indexes are stored that belong to a partition's own vbmeta image. The samples
-/// were recorded with this one.
-const PARTITION_ROLLBACK_LOCATION: u32 = 5;
-
-impl Device {
-    /// The device that `case` describes, with paths relative to `root`.
-    pub(super) fn open(case: &Case, root: &Path) -> Result<Self> {
-        let mut partitions = BTreeMap::new();
-        for (file, path) in &case.partitions {
-            let name = file.strip_suffix(".img").unwrap_or(file);
-            let path = root.join(path);
-            partitions.insert(name.to_owned(), super::open(&path)?);
-        }
-        let input = &case.input;
+impl Input {
+    /// The device that the case describes, with these partitions and keys below `root`.
+    pub(super) fn device<'f>(
+        &self,
+        partitions: &'f BTreeMap<String, File>,
+        root: &Path,
+    ) -> Result<Device<'f>> {
         let mut persistent = BTreeMap::new();
-        for (name, value) in &input.persistent_values {
-            let bytes = unhex(value).with_context(|| format!("persistent value {name}"))?;
+        for (name, value) in &self.persistent_values {
+            let bytes = unhex(value)
+                .map_err(|error| Misused(format!("persistent value {name}: {error}")))?;
             persistent.insert(name.clone(), bytes);
         }
-        Ok(Self {
-            partitions,
-            unlocked: input.device_unlocked,
-            trusted_key: trusted_key(&input.trusted_key, root)?,
-            rollback: input.stored_rollback.clone(),
+        Ok(Device {
+            libavb: self.libavb()?,
+            unlocked: self.device_unlocked,
+            trusted_keys: trusted_keys(&self.trusted_key, root)?,
+            rollback: self.stored_rollback.clone(),
             persistent: persistent.into(),
+            ..Device::new(partitions)
         })
     }
 
-    /// The persistent values as they are now.
-    pub(super) fn persistent_values(&self) -> BTreeMap<String, String> {
-        let values = self.persistent.borrow();
-        values.iter().map(|(name, value)| (name.clone(), super::hex(value))).collect()
-    }
-
-    fn partition(&self, name: &str) -> Result<(&File, u64), IoError> {
-        let file = self.partitions.get(name).ok_or(IoError::NoSuchPartition)?;
-        Ok((file, file.metadata().map_err(|_| IoError::Io)?.len()))
-    }
-}
-
-fn trusted_key(name: &str, root: &Path) -> Result<TrustedKey> {
-    match name {
-        "any" => Ok(TrustedKey::Any),
-        "none" | "" => Ok(TrustedKey::None),
-        name if name.contains(['/', '.']) => bail!("trusted_key: {name:?} is no name of a key"),
-        name => {
-            let path = root.join("base").join(format!("{name}.avbpubkey"));
-            Ok(TrustedKey::Blob(super::read(&path)?))
-        }
-    }
-}
-
-impl Ops for Device {
-    fn read_from_partition(
-        &self,
-        partition: &str,
-        offset: i64,
-        buffer: &mut [u8],
-    ) -> Result<usize, IoError> {
-        let (file, size) = self.partition(partition)?;
-        let start = match u64::try_from(offset) {
-            Ok(start) => start,
-            Err(_) => size.checked_sub(offset.unsigned_abs()).ok_or(IoError::Io)?,
-        };
-        let mut done = 0;
-        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, start.saturating_add(done as u64)) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(_) => return Err(IoError::Io),
+    fn libavb(&self) -> Result<Version> {
+        match self.libavb_version.as_deref() {
+            None | Some("1.3") => Ok(LIBAVB_1_3),
+            Some("1.4") => Ok(SUPPORTED_VERSION),
+            Some(other) => {
+                Err(Misused(format!("libavb_version: {other:?} is neither 1.3 nor 1.4")).into())
             }
         }
-        Ok(done)
-    }
-
-    fn partition_size(&self, partition: &str) -> Result<u64, IoError> {
-        self.partition(partition).map(|(_, size)| size)
-    }
-
-    fn validate_vbmeta_public_key(&self, key: &[u8], _: Option<&[u8]>) -> Result<bool, IoError> {
-        Ok(self.trusted_key.trusts(key))
-    }
-
-    fn validate_public_key_for_partition(
-        &self,
-        _: &str,
-        key: &[u8],
-        _: Option<&[u8]>,
-    ) -> Option<Result<KeyTrust, IoError>> {
-        let trusted = self.trusted_key.trusts(key);
-        Some(Ok(KeyTrust { trusted, rollback_index_location: PARTITION_ROLLBACK_LOCATION }))
-    }
-
-    fn read_rollback_index(&self, location: u32) -> Result<u64, IoError> {
-        if location as usize >= avb::ROLLBACK_LOCATIONS {
-            return Err(IoError::Io);
-        }
-        Ok(self.rollback.get(&location).copied().unwrap_or(0))
-    }
-
-    fn is_device_unlocked(&self) -> Result<bool, IoError> {
-        Ok(self.unlocked)
-    }
-
-    /// A stand-in of at most 36 bytes, as libavb's own tests use.
-    fn unique_guid(&self, partition: &str) -> Result<String, IoError> {
-        Ok(format!("1234-fake-guid-for:{partition}").chars().take(36).collect())
-    }
-
-    fn read_persistent_value(&self, name: &str) -> Result<Vec<u8>, IoError> {
-        self.persistent.borrow().get(name).cloned().ok_or(IoError::NoSuchValue)
-    }
-
-    fn write_persistent_value(&self, name: &str, value: &[u8]) -> Result<(), IoError> {
-        let mut values = self.persistent.borrow_mut();
-        match value {
-            [] => values.remove(name),
-            value => values.insert(name.to_owned(), value.to_vec()),
-        };
-        Ok(())
     }
 }
 
-fn unhex(text: &str) -> Result<Vec<u8>> {
-    ensure!(text.len().is_multiple_of(2) && text.is_ascii(), "{text:?} is no hexadecimal string");
-    let pairs = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16));
-    pairs.collect::<Result<_, _>>().with_context(|| format!("{text:?} is no hexadecimal string"))
+fn trusted_keys(name: &str, root: &Path) -> Result<TrustedKeys> {
+    match name {
+        "any" => Ok(TrustedKeys::Any),
+        "none" | "" => Ok(TrustedKeys::Blobs(BTreeSet::new())),
+        name if name.contains(['/', '.']) => {
+            Err(Misused(format!("trusted_key: {name:?} is no name of a key")).into())
+        }
+        name => {
+            let path = root.join("base").join(format!("{name}.avbpubkey"));
+            Ok(TrustedKeys::Blobs([super::read(&path)?].into()))
+        }
+    }
 }

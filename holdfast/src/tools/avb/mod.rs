@@ -1,6 +1,8 @@
 //! `holdfast avb`: Android Verified Boot images, made and judged.
 
 mod case;
+mod device;
+mod explain;
 mod slot_verify;
 
 use crate::exit::{Exit, Lacking};
@@ -29,15 +31,26 @@ pub(crate) enum Avb {
         #[arg(long)]
         json: bool,
     },
+    /// Say for people whether images boot, locked and unlocked, and whether it is safe to lock
+    ///
+    /// Give all images of a device, or a folder with them. Each stage is asked: the boot loader
+    /// with libavb, the boot policy above it, the kernel's dm-verity. Without a key, the one in
+    /// the images is taken for trusted, and the answer says so.
+    #[command(after_help = EXPLAIN)]
+    Explain(explain::Explain),
 }
 
 const SLOT_VERIFY: &str = "Exit codes: 0 libavb says OK, 1 it says something else, 2 the command \
                            line or the case is wrong, 3 a file of the case is missing.";
 
+const EXPLAIN: &str = "Exit codes: 0 it is safe to lock, 1 it is not, 2 the command line is wrong, \
+                       3 a file is missing.";
+
 /// Runs a subcommand.
 pub(crate) fn run(command: Avb) -> Result<Exit> {
     match command {
         Avb::SlotVerify { input, root, json } => slot_verify::run(&input, root.as_deref(), json),
+        Avb::Explain(asked) => explain::run(&asked),
     }
 }
 

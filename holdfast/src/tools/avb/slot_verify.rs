@@ -1,48 +1,50 @@
 //! `holdfast avb slot-verify`: libavb's verdict on a case.
 
-use super::case::{Case, Device};
+use super::{case::Case, device::Device};
 use crate::exit::{Exit, Misused};
 use anyhow::Result;
-use avb::{Hash, SlotOutcome, SlotVerifyResult, slot_verify};
+use avb::policy::{BootPolicy, Judgement, judge};
+use avb::{Hash, Refusal, SlotOutcome, SlotVerifyResult, slot_verify};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Judges the case in `input` and prints the verdict.
 pub(super) fn run(input: &Path, root: Option<&Path>, json: bool) -> Result<Exit> {
-    let (outcome, device) = judge(input, root)?;
+    let case: Case = serde_json::from_slice(&super::read(input)?)
+        .map_err(|error| Misused(format!("{}: {error}", input.display())))?;
+    let root = root.unwrap_or_else(|| two_folders_above(input));
+    let partitions = case.open(root)?;
+    let device = case.input.device(&partitions, root)?;
+    let requested: Vec<&str> = case.input.requested.iter().map(String::as_str).collect();
+    let (flags, mode) = (case.input.flags()?, case.input.hashtree_error_mode()?);
+    let outcome = slot_verify(&device, &requested, &case.input.suffix, flags, mode);
     let answer = answer(&outcome, &device);
     if json {
         println!("{answer}");
     } else {
         print_for_people(&outcome, &answer);
+        let policy = BootPolicy {
+            partitions: &requested,
+            hashtrees: &[],
+            suffix: &case.input.suffix,
+            maker_key_digest: [0; 32],
+            hashtree_error_mode: mode,
+        };
+        print_policy(&judge(&case.input.device(&partitions, root)?, &policy));
     }
     let holds = outcome.result == SlotVerifyResult::Ok;
     Ok(if holds { Exit::Held } else { Exit::Failed })
 }
 
-fn judge(input: &Path, root: Option<&Path>) -> Result<(SlotOutcome, Device)> {
-    let text = super::read(input)?;
-    let misused =
-        |problem: &dyn std::fmt::Display| Misused(format!("{}: {problem}", input.display()));
-    let case: Case = serde_json::from_slice(&text).map_err(|error| misused(&error))?;
-    let flags = case.input.flags().map_err(|error| misused(&error))?;
-    let mode = case.input.hashtree_error_mode().map_err(|error| misused(&error))?;
-    let root = root.unwrap_or_else(|| two_folders_above(input));
-    let device = Device::open(&case, root)?;
-    let requested: Vec<&str> = case.input.requested.iter().map(String::as_str).collect();
-    let outcome = slot_verify(&device, &requested, &case.input.suffix, flags, mode);
-    Ok((outcome, device))
-}
-
 /// `cases/NAME/case.json` → the folder of `cases`.
 fn two_folders_above(input: &Path) -> &Path {
     let above = input.ancestors().nth(3);
-    above.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    above.filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// The fields of `expected` in the samples.
-fn answer(outcome: &SlotOutcome, device: &Device) -> Value {
+fn answer(outcome: &SlotOutcome, device: &Device<'_>) -> Value {
     let mut answer =
         json!({ "result": outcome.result.name(), "persist": device.persistent_values() });
     let Some(data) = &outcome.data else { return answer };
@@ -70,8 +72,8 @@ fn member(partition: &str, size: usize, verify: &str) -> Value {
 
 fn print_for_people(outcome: &SlotOutcome, answer: &Value) {
     println!("libavb says {}", outcome.result);
-    if let Some(refusal) = &outcome.refusal {
-        println!("because     {refusal}");
+    for finding in &outcome.findings {
+        println!("because     {finding}");
     }
     let Some(data) = &outcome.data else { return };
     println!("cmdline     {}", data.cmdline);
@@ -85,6 +87,22 @@ fn print_for_people(outcome: &SlotOutcome, answer: &Value) {
             let name = member["partition"].as_str().unwrap_or_default();
             let verify = member["verify"].as_str().unwrap_or_default();
             println!("{title:<11} {name}: {} bytes, {verify}", member["size"]);
+        }
+    }
+}
+
+/// What the boot policy says, which fails closed where libavb does not.
+fn print_policy(judged: &Result<Judgement, Refusal>) {
+    let refusals = match judged {
+        Ok(judgement) => &judgement.refusals[..],
+        Err(refusal) => std::slice::from_ref(refusal),
+    };
+    match refusals {
+        [] => println!("policy      nothing to refuse"),
+        refusals => {
+            for refusal in refusals {
+                println!("policy      a locked device refuses: {refusal}");
+            }
         }
     }
 }
