@@ -212,7 +212,9 @@ impl Story {
             .lost_and_attacked(teller, world, &session, &evidence)
             .await;
         if told.is_ok() && teller.exit() == Exit::Held {
+            teller.reporter.waiting("removing the copies");
             let _ = std::fs::remove_dir_all(&scratch);
+            teller.reporter.clear();
         }
         told
     }
@@ -339,7 +341,9 @@ impl Tale<'_> {
         world: &mut World,
         name: &str,
     ) -> Result<State, Stopped> {
+        teller.reporter.waiting("copying the device and the cloud");
         let copied = self.copy_state(world, name).await;
+        teller.reporter.clear();
         teller.quietly(copied)
     }
 
