@@ -1,11 +1,12 @@
-//! The cryptography that Holdfast uses, behind one facade over AWS-LC.
+//! The cryptography that Holdfast uses, behind one facade over AWS-LC (and `blake2`, which AWS-LC's
+//! Rust interface lacks).
 //!
 //! A leaf: it knows no format, no protocol, no clock. Randomness that a caller may want to
 //! control comes in as bytes; key generation uses the generator of AWS-LC.
 //!
-//! Covered: SHA-2 ([`digest`]), HMAC ([`mac`]), HKDF ([`kdf`]), AES-GCM and AES-GCM-SIV
-//! ([`aead`]), RSA PKCS#1 v1.5 and ECDSA P-256/P-384 ([`sign`]), ML-DSA ([`ml_dsa`]), RSA-OAEP
-//! ([`oaep`]).
+//! Covered: SHA-2, BLAKE2b, SHA-1 for old formats ([`digest`]), HMAC ([`mac`]), HKDF ([`kdf`]),
+//! AES-GCM and AES-GCM-SIV ([`aead`]), RSA PKCS#1 v1.5 and ECDSA P-256/P-384 ([`sign`]), ML-DSA
+//! ([`ml_dsa`]), RSA-OAEP ([`oaep`]).
 
 pub mod aead;
 pub mod digest;

@@ -10,18 +10,29 @@ pub struct TreeBuilder<'p> {
     params: &'p Params,
     geometry: Geometry,
     tree: Vec<u8>,
-    single: Vec<u8>,
+    /// The digests of the data, where they don't lie in the tree one behind the other.
+    loose: Vec<u8>,
 }
 
 impl<'p> TreeBuilder<'p> {
     /// A builder for the tree over `data_bytes`.
     pub fn new(params: &'p Params, data_bytes: u64) -> Result<Self, Error> {
         let geometry = Geometry::new(params, data_bytes)?;
-        let mut tree = Vec::new();
-        tree.try_reserve_exact(geometry.tree_bytes()).map_err(|_| Error::TooLarge(data_bytes))?;
-        tree.resize(geometry.tree_bytes(), 0);
-        let single = vec![0; params.algorithm().digest_bytes()];
-        Ok(Self { params, geometry, tree, single })
+        let zeros = |bytes: usize| {
+            let mut zeros = Vec::new();
+            zeros.try_reserve_exact(bytes).map_err(|_| Error::TooLarge(data_bytes))?;
+            zeros.resize(bytes, 0);
+            Ok(zeros)
+        };
+        let tree = zeros(geometry.tree_bytes())?;
+        let loose = if params.is_dense() && !geometry.levels().is_empty() {
+            Vec::new()
+        } else {
+            let blocks = usize::try_from(geometry.data_blocks()).ok();
+            let bytes = blocks.and_then(|it| it.checked_mul(params.algorithm().digest_bytes()));
+            zeros(bytes.ok_or(Error::TooLarge(data_bytes))?)?
+        };
+        Ok(Self { params, geometry, tree, loose })
     }
 
     /// The shape of the tree.
@@ -51,16 +62,16 @@ impl<'p> TreeBuilder<'p> {
         Ok(())
     }
 
-    /// The digests of all data blocks: split it among threads with `split_at_mut` or
-    /// `chunks_mut`.
+    /// The digests of all data blocks, one behind the other: split it among threads with
+    /// `split_at_mut` or `chunks_mut`.
     pub fn leaves(&mut self) -> &mut [u8] {
         match self.geometry.levels().first() {
-            Some(level) => {
+            Some(level) if self.params.is_dense() => {
                 let size = self.params.algorithm().digest_bytes();
                 let bytes = usize::try_from(level.digests).expect("the tree is in memory") * size;
                 &mut self.tree[level.offset..level.offset + bytes]
             }
-            None => &mut self.single,
+            _ => &mut self.loose,
         }
     }
 
@@ -74,23 +85,29 @@ impl<'p> TreeBuilder<'p> {
     }
 
     fn raise(&mut self) -> Vec<u8> {
-        let size = self.params.algorithm().digest_bytes();
-        let block_bytes = self.params.hash_block_bytes();
-        for pair in self.geometry.levels().windows(2) {
+        let Some(leaves) = self.geometry.levels().first() else {
+            return std::mem::take(&mut self.loose);
+        };
+        let (params, size) = (self.params, self.params.algorithm().digest_bytes());
+        let block_bytes = params.hash_block_bytes();
+        let digests = self.loose.chunks(params.digests_per_block() * size);
+        for (digests, block) in digests.zip(self.tree[leaves.offset..].chunks_mut(block_bytes)) {
+            params.pack(digests, block);
+        }
+        for (level, pair) in (1..).zip(self.geometry.levels().windows(2)) {
             let [below, above] = [pair[0], pair[1]];
             // Upper levels lie before lower ones, so the tree splits between them.
             let (upper, lower) = self.tree.split_at_mut(below.offset);
             let blocks = usize::try_from(below.blocks).expect("the tree is in memory");
-            let digests = upper[above.offset..].chunks_exact_mut(size);
-            for (block, digest) in lower.chunks(block_bytes).take(blocks).zip(digests) {
-                self.params.hash_block(block, block_bytes, digest);
+            let families =
+                lower[..blocks * block_bytes].chunks(params.digests_per_block() * block_bytes);
+            let parents = upper[above.offset..].chunks_exact_mut(block_bytes);
+            for (children, parent) in families.zip(parents) {
+                params.hash_family(level, children, parent);
             }
         }
-        if self.geometry.levels().is_empty() {
-            return std::mem::take(&mut self.single);
-        }
         let mut root = vec![0; size];
-        self.params.hash_block(&self.tree[..block_bytes], block_bytes, &mut root);
+        params.hash_block(&self.tree[..block_bytes], block_bytes, &mut root);
         root
     }
 }

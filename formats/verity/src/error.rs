@@ -79,4 +79,22 @@ pub enum Error {
         /// Bytes that were given.
         have: u64,
     },
+    /// There is no superblock where one was looked for.
+    #[error("there is no verity superblock here: is the hash offset right, or has it none?")]
+    NoSuperblock,
+    /// The superblock is of another version.
+    #[error("a superblock of version {0}; only version 1 is known")]
+    SuperblockVersion(u32),
+    /// Trees have format 0 or 1.
+    #[error("hash format {0} is not known: 0 and 1 are")]
+    HashFormat(u32),
+    /// The hash function is not supported.
+    #[error("hash function {0:?} is not supported: sha1, sha256, sha512, blake2b-256 are")]
+    HashAlgorithm(String),
+    /// Bytes of a superblock that must be zero are not.
+    #[error("reserved bytes of the superblock are not zero")]
+    SuperblockReserved,
+    /// Forward error correction covers data and tree alike, so their blocks have one size.
+    #[error("forward error correction needs data and hash blocks of the same size")]
+    FecBlockSizes,
 }

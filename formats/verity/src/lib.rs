@@ -1,12 +1,14 @@
 //! dm-verity hash trees, as the kernel, veritysetup and AVB lay them out.
 //!
-//! Follows `Documentation/admin-guide/device-mapper/verity.rst`, format version 1:
-//! H(salt || block), each level padded with zeros to whole blocks, the level of the root first.
-//! A tree of AVB is the file of `veritysetup format --no-superblock`. Not covered: format
-//! version 0, SHA-1.
+//! Follows `Documentation/admin-guide/device-mapper/verity.rst`, formats 0 and 1: each level is
+//! padded with zeros to whole blocks, the level of the root comes first. A tree of AVB is the
+//! file of `veritysetup format --no-superblock`; [`Superblock`] is what stands before it without
+//! that option. Forward error correction: [`FecLayout`], [`FecEncoder`], [`correct_fec`], and
+//! [`Repair`] for a whole image. [`Table`] is the line that hands it all to the kernel.
 //!
 //! No threads here: [`Geometry`] says which ranges there are, [`TreeBuilder::hash_blocks`] and
 //! [`Tree::verify_blocks`] work on any of them, and the caller spreads them over its cores.
+//! Trees too large for memory are made and checked a [`Family`] at a time.
 //!
 //! ```
 //! use verity::{HashAlgorithm, Params, Tree};
@@ -38,14 +40,22 @@
 
 mod build;
 mod error;
+mod family;
 mod fec;
 mod geometry;
 mod params;
+mod repair;
+mod superblock;
+mod table;
 mod verify;
 
 pub use build::{TreeBuilder, build};
 pub use error::Error;
+pub use family::{Family, check_top, root_of};
 pub use fec::{FecEncoder, FecLayout, FecOutcome, correct_fec, encode_fec};
 pub use geometry::{Geometry, Level};
-pub use params::{BLOCK_BYTES, HashAlgorithm, Params, RootDigest};
+pub use params::{BLOCK_BYTES, HashAlgorithm, HashFormat, Params, RootDigest};
+pub use repair::{Media, Repair, RepairReport, restore_block};
+pub use superblock::{SUPERBLOCK_BYTES, Superblock};
+pub use table::{Table, TableFec};
 pub use verify::Tree;

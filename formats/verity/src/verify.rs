@@ -27,20 +27,14 @@ impl<'t> Tree<'t> {
             let (need, have) = (geometry.tree_bytes() as u64, tree.len() as u64);
             return Err(Error::TreeSize { need, have });
         }
-        let mut parents = root.as_bytes();
+        let mut parents = root.as_bytes().to_vec();
         for (number, level) in geometry.levels().iter().enumerate().rev() {
             let bytes = level_bytes(params, level.blocks);
             let blocks = &tree[level.offset..level.offset + bytes];
-            check_level(params, number, blocks, parents)?;
-            let used = usize::try_from(level.digests).expect("the tree is in memory") * need;
-            let (digests, padding) = blocks.split_at(used);
-            if padding.iter().any(|&byte| byte != 0) {
-                return Err(Error::TreePadding { level: number });
-            }
-            parents = digests;
+            check_level(params, number, blocks, &parents)?;
+            parents = digests_of(params, number, blocks, level.digests)?;
         }
-        let leaves = parents.to_vec();
-        Ok(Self { params, geometry, leaves })
+        Ok(Self { params, geometry, leaves: parents })
     }
 
     /// The shape of the tree.
@@ -70,6 +64,21 @@ impl<'t> Tree<'t> {
 
 fn level_bytes(params: &Params, blocks: u64) -> usize {
     usize::try_from(blocks).expect("the tree is in memory") * params.hash_block_bytes()
+}
+
+/// The digests in the blocks of a level, the padding of which must be zero.
+fn digests_of(params: &Params, level: usize, blocks: &[u8], count: u64) -> Result<Vec<u8>, Error> {
+    let mut left = usize::try_from(count).expect("the tree is in memory");
+    let mut digests = Vec::with_capacity(left * params.algorithm().digest_bytes());
+    for block in blocks.chunks_exact(params.hash_block_bytes()) {
+        let here = left.min(params.digests_per_block());
+        if !params.padding_is_zero(block, here) {
+            return Err(Error::TreePadding { level });
+        }
+        params.unpack(block, here, &mut digests);
+        left -= here;
+    }
+    Ok(digests)
 }
 
 /// Checks the blocks of a level against their digests in the level above.

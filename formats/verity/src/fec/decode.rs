@@ -98,8 +98,11 @@ impl Damage {
         // Its roots are the inverses of the places: byte j of the codeword is at α^(254 − j).
         let place = |row: usize| ORDER - 1 - row;
         let inverse = |row: usize| alpha(ORDER - place(row));
-        let rows: Vec<usize> =
-            (0..ORDER).filter(|&row| evaluate(&locator, inverse(row)) == 0).collect();
+        let rows: Vec<usize> = if degree == erased.len() {
+            erased.to_vec()
+        } else {
+            (0..ORDER).filter(|&row| evaluate(&locator, inverse(row)) == 0).collect()
+        };
         if rows.len() != degree {
             return None;
         }

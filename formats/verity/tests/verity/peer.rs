@@ -2,22 +2,30 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use verity::{FecLayout, HashAlgorithm, Params, RootDigest, Tree, build, encode_fec};
+use verity::{
+    FecLayout, HashAlgorithm, HashFormat, Params, RootDigest, Superblock, Tree, build, encode_fec,
+};
 
 #[test]
 fn builds_the_trees_that_veritysetup_builds() {
     let Some(veritysetup) = program("veritysetup", "cryptsetup-bin") else { return };
     let folder = tempfile::tempdir().unwrap();
-    for (blocks, algorithm, salt, data_block, hash_block) in [
-        (1, "sha256", "aabbccdd", 4096, 4096),
-        (2, "sha256", "-", 4096, 4096),
-        (128, "sha256", "00", 4096, 4096),
-        (129, "sha256", "aabbccdd", 4096, 4096),
-        (20_000, "sha256", "0123456789abcdef", 4096, 4096),
-        (300, "sha512", "aabbccdd", 4096, 4096),
-        (300, "sha256", "aabbccdd", 1024, 4096),
-        (300, "sha256", "aabbccdd", 4096, 1024),
-        (300, "sha512", "aabbccdd", 512, 512),
+    for (blocks, algorithm, salt, data_block, hash_block, format) in [
+        (1, "sha256", "aabbccdd", 4096, 4096, 1),
+        (2, "sha256", "-", 4096, 4096, 1),
+        (128, "sha256", "00", 4096, 4096, 1),
+        (129, "sha256", "aabbccdd", 4096, 4096, 1),
+        (20_000, "sha256", "0123456789abcdef", 4096, 4096, 1),
+        (300, "sha512", "aabbccdd", 4096, 4096, 1),
+        (300, "sha256", "aabbccdd", 1024, 4096, 1),
+        (300, "sha256", "aabbccdd", 4096, 1024, 1),
+        (300, "sha512", "aabbccdd", 512, 512, 1),
+        (1, "sha1", "aabbccdd", 4096, 4096, 1),
+        (130, "sha1", "aabbccdd", 4096, 4096, 1),
+        (300, "sha1", "-", 512, 512, 1),
+        (1, "sha1", "aabbccdd", 4096, 4096, 0),
+        (300, "sha1", "aabbccdd", 512, 512, 0),
+        (300, "sha256", "aabbccdd", 4096, 4096, 0),
     ] {
         let data: Vec<u8> = (0..blocks * data_block).map(|at| (at * 7 + at / 999) as u8).collect();
         let (data_path, tree_path) = (folder.path().join("data"), folder.path().join("tree"));
@@ -29,6 +37,7 @@ fn builds_the_trees_that_veritysetup_builds() {
             .args(["--no-superblock", "--hash", algorithm, "--salt", salt])
             .arg(format!("--data-block-size={data_block}"))
             .arg(format!("--hash-block-size={hash_block}"))
+            .arg(format!("--format={format}"))
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -40,9 +49,14 @@ fn builds_the_trees_that_veritysetup_builds() {
         let algorithm = HashAlgorithm::from_name(algorithm).unwrap();
         let (data_block, hash_block) = (data_block as u32, hash_block as u32);
         let params = Params::with_block_sizes(algorithm, &salt, data_block, hash_block).unwrap();
+        let params = params.with_format(HashFormat::from_number(format).unwrap());
         let (tree, root) = build(&params, &data).unwrap();
         assert_eq!(root.as_bytes(), unhex(their_root.trim()), "{blocks} blocks");
-        assert_eq!(tree, their_tree, "{blocks} blocks");
+        assert!(tree == their_tree, "{blocks} blocks");
+        Tree::open(&params, data.len() as u64, &their_tree, &root)
+            .unwrap()
+            .verify_blocks(0, &data)
+            .unwrap();
     }
 }
 
@@ -105,6 +119,37 @@ fn makes_the_parity_that_veritysetup_makes() {
             FecLayout::new(block as u32, (covered.len() / block as usize) as u64, roots).unwrap();
         let parity = encode_fec(&layout, &covered, 0..layout.codewords()).unwrap();
         assert!(parity == std::fs::read(path("fec")).unwrap(), "{blocks} blocks, {roots} roots");
+    }
+}
+
+#[test]
+fn writes_and_reads_the_superblock_of_veritysetup() {
+    let Some(veritysetup) = program("veritysetup", "cryptsetup-bin") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (data_path, tree_path) = (folder.path().join("data"), folder.path().join("tree"));
+    std::fs::write(&data_path, vec![7; 3 * 4096]).unwrap();
+    std::fs::write(&tree_path, b"").unwrap();
+    for (algorithm, salt, format, hash_block) in
+        [("sha256", "aabbccdd", 1, 4096), ("sha1", "-", 0, 1024), ("sha512", "00ff", 1, 512)]
+    {
+        let output = Command::new(&veritysetup)
+            .arg("format")
+            .args([&data_path, &tree_path])
+            .args(["--hash", algorithm, "--salt", salt])
+            .arg("--uuid=00112233-4455-6677-8899-aabbccddeeff")
+            .arg(format!("--hash-block-size={hash_block}"))
+            .arg(format!("--format={format}"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let file = std::fs::read(&tree_path).unwrap();
+        let theirs: &[u8; 512] = file.first_chunk().unwrap();
+        let read = Superblock::decode(theirs).unwrap();
+        assert_eq!(read.algorithm.name(), algorithm);
+        assert_eq!(read.uuid[..3], [0, 0x11, 0x22]);
+        assert_eq!((read.data_blocks, read.hash_block_bytes), (3, hash_block));
+        let ours = Superblock::new(&read.params().unwrap(), 3, read.uuid);
+        assert_eq!((&ours, &ours.encode().unwrap()), (&read, theirs));
     }
 }
 

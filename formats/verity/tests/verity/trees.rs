@@ -1,7 +1,9 @@
 //! Building and verifying, by range and against damage.
 
 use proptest::prelude::*;
-use verity::{Error, Geometry, HashAlgorithm, Params, RootDigest, Tree, TreeBuilder, build};
+use verity::{
+    Error, Geometry, HashAlgorithm, HashFormat, Params, RootDigest, Tree, TreeBuilder, build,
+};
 
 fn image(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at * 31 + at / 257) as u8).collect()
@@ -72,6 +74,20 @@ fn every_flipped_bit_of_data_and_tree_is_found() {
 }
 
 #[test]
+fn gaps_between_digests_must_be_zero() {
+    let params = Params::with_block_sizes(HashAlgorithm::Sha1, b"salt", 512, 512).unwrap();
+    let data = image(512 * 3);
+    let (mut tree, _) = build(&params, &data).unwrap();
+    tree[20] = 1;
+    let mut top = [0; 20];
+    top.copy_from_slice(
+        verity::root_of(&params, &Geometry::new(&params, 1536).unwrap(), &tree).unwrap().as_bytes(),
+    );
+    let root = RootDigest::new(HashAlgorithm::Sha1, &top).unwrap();
+    assert_eq!(verify(&params, &data, &tree, &root), Err(Error::TreePadding { level: 0 }));
+}
+
+#[test]
 fn a_tree_of_another_size_is_refused() {
     let params = small_blocks();
     let data = image(512 * 17);
@@ -121,13 +137,14 @@ proptest! {
     fn work_may_be_split_anywhere(
         bytes in 1..60_000_usize,
         parts in 1..9_usize,
-        sha512: bool,
+        algorithm in prop::sample::select(HashAlgorithm::ALL.to_vec()),
+        format in prop::sample::select(vec![HashFormat::ChromeOs, HashFormat::Normal]),
         salt in prop::collection::vec(any::<u8>(), 0..80),
         data_block in prop::sample::select(vec![512_u32, 1024, 4096]),
         hash_block in prop::sample::select(vec![512_u32, 1024, 4096]),
     ) {
-        let algorithm = if sha512 { HashAlgorithm::Sha512 } else { HashAlgorithm::Sha256 };
         let params = Params::with_block_sizes(algorithm, &salt, data_block, hash_block).unwrap();
+        let params = params.with_format(format);
         let data = image(bytes);
         let whole = build(&params, &data).unwrap();
 
