@@ -1,6 +1,7 @@
 //! The command line: what a person can type.
 
 use crate::tools::avb::Avb;
+use crate::tools::verity::Verity;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     /// Android Verified Boot images: make them, look at them, decide whether they boot
     #[command(subcommand)]
     Avb(Avb),
+    /// dm-verity hash trees and their parity: make, verify, repair; as veritysetup does
+    #[command(subcommand)]
+    Verity(Verity),
 }
 
 /// Where everything lives.

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Device(command) => block_on(commands::device(command)),
         Command::Doctor { json, state } => commands::doctor(json, &state),
         Command::Avb(command) => tools::avb::run(command),
+        Command::Verity(command) => tools::verity::run(command),
     };
     match ended {
         Ok(exit) => exit.into(),

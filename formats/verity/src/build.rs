@@ -103,7 +103,7 @@ impl<'p> TreeBuilder<'p> {
                 lower[..blocks * block_bytes].chunks(params.digests_per_block() * block_bytes);
             let parents = upper[above.offset..].chunks_exact_mut(block_bytes);
             for (children, parent) in families.zip(parents) {
-                params.hash_family(level, children, parent);
+                params.hash_family(level, 0, children, parent);
             }
         }
         let mut root = vec![0; size];

@@ -48,35 +48,42 @@ impl Geometry {
 }
 
 impl Params {
-    /// Fills the hash block `parent` over `children` in `level`.
+    /// Puts the digests of `children` into the hash block `parent` of `level`, from slot `at` on:
+    /// a family may come in pieces. The block was zero before.
     ///
     /// # Panics
     /// Where the sizes are not those of a family.
-    pub fn hash_family(&self, level: usize, children: &[u8], parent: &mut [u8]) {
-        self.assert_family(level, children, parent);
-        parent.fill(0);
+    pub fn hash_family(&self, level: usize, at: usize, children: &[u8], parent: &mut [u8]) {
+        self.assert_family(level, at, children, parent);
         let (size, child) = (self.algorithm().digest_bytes(), self.child_bytes(level));
-        let slots = parent.chunks_mut(self.slot_bytes());
+        let slots = parent.chunks_mut(self.slot_bytes()).skip(at);
         for (block, slot) in children.chunks(child).zip(slots) {
             self.hash_block(block, child, &mut slot[..size]);
         }
     }
 
-    /// Gives the children that are not the ones that the hash block `parent` names, counted from
-    /// the family's first.
+    /// Gives the slots from `at` on in the hash block `parent` of `level` that name something else
+    /// than these `children`: a family may come in pieces.
     ///
     /// # Panics
     /// Where the sizes are not those of a family.
-    pub fn check_family(&self, level: usize, children: &[u8], parent: &[u8]) -> Vec<u64> {
-        self.assert_family(level, children, parent);
+    #[must_use]
+    pub fn check_family(
+        &self,
+        level: usize,
+        at: usize,
+        children: &[u8],
+        parent: &[u8],
+    ) -> Vec<usize> {
+        self.assert_family(level, at, children, parent);
         let (size, child) = (self.algorithm().digest_bytes(), self.child_bytes(level));
-        let slots = parent.chunks(self.slot_bytes());
+        let slots = parent.chunks(self.slot_bytes()).enumerate().skip(at);
         let mut digest = [0; 64];
         let mut wrong = Vec::new();
-        for ((at, block), slot) in (0..).zip(children.chunks(child)).zip(slots) {
+        for (block, (number, slot)) in children.chunks(child).zip(slots) {
             self.hash_block(block, child, &mut digest[..size]);
             if digest[..size] != slot[..size] {
-                wrong.push(at);
+                wrong.push(number);
             }
         }
         wrong
@@ -108,10 +115,10 @@ impl Params {
         }
     }
 
-    fn assert_family(&self, level: usize, children: &[u8], parent: &[u8]) {
+    fn assert_family(&self, level: usize, at: usize, children: &[u8], parent: &[u8]) {
         assert_eq!(parent.len(), self.hash_block_bytes(), "a parent is one hash block");
-        let most = self.digests_per_block() * self.child_bytes(level);
-        assert!(children.len() <= most, "a hash block holds only so many digests");
+        let count = children.len().div_ceil(self.child_bytes(level));
+        assert!(at + count <= self.digests_per_block(), "a hash block has only so many digests");
     }
 }
 

@@ -226,8 +226,8 @@ impl<'r> Repair<'r> {
             media.read_block(at, bytes)?;
             self.wrong.remove(&at);
         }
-        let wrong = self.params.check_family(level, &children, parent);
-        self.wrong.extend(wrong.into_iter().map(|at| first + at));
+        let wrong = self.params.check_family(level, 0, &children, parent);
+        self.wrong.extend(wrong.into_iter().map(|at| first + at as u64));
         Ok(())
     }
 

@@ -2,3 +2,4 @@
 //! threads. What they know about formats is in the format crates.
 
 pub(crate) mod avb;
+pub(crate) mod verity;

@@ -16,7 +16,8 @@ fn by_families(params: &Params, geometry: &Geometry, data: &[u8]) -> (Vec<u8>, R
             let children = if level == 0 { data } else { &tree };
             let children = slice(children, family.children).to_vec();
             let parent = family.parent.start as usize..family.parent.end as usize;
-            params.hash_family(level, &children, &mut tree[parent]);
+            tree[parent.clone()].fill(0);
+            params.hash_family(level, 0, &children, &mut tree[parent]);
         }
     }
     let top = if tree.is_empty() { data } else { &tree[..params.hash_block_bytes()] };
@@ -56,8 +57,8 @@ proptest! {
                 let family = geometry.family(&params, level, index).unwrap();
                 let children = if level == 0 { &data } else { &tree };
                 let (parent, first) = (slice(&tree, family.parent), family.first);
-                let bad = params.check_family(level, slice(children, family.children), parent);
-                wrong.extend(bad.into_iter().map(|at| (level, first + at)));
+                let bad = params.check_family(level, 0, slice(children, family.children), parent);
+                wrong.extend(bad.into_iter().map(|at| (level, first + at as u64)));
             }
         }
         prop_assert_eq!(wrong, vec![(0, (at / 512) as u64)]);

@@ -54,8 +54,8 @@ impl Image {
                 };
                 let children = &from[family.children.start as usize..family.children.end as usize];
                 let parent = &tree[family.parent.start as usize..family.parent.end as usize];
-                let bad = self.params.check_family(level, children, parent);
-                wrong.extend(bad.into_iter().map(|at| first + at));
+                let bad = self.params.check_family(level, 0, children, parent);
+                wrong.extend(bad.into_iter().map(|at| first + at as u64));
             }
         }
         wrong
