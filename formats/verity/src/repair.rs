@@ -32,7 +32,7 @@ pub fn restore_block<M: Media>(
     wrong: &[u64],
     media: &mut M,
 ) -> Result<Option<Vec<u8>>, M::Error> {
-    restore_with(params, layout, block, expected, &[wrong], media)
+    restore_with(params, layout, block, expected, &[wrong.to_vec()], media)
 }
 
 /// Restores a block with several ideas of what else is wrong.
@@ -41,7 +41,7 @@ fn restore_with<M: Media>(
     layout: &FecLayout,
     block: u64,
     expected: &[u8],
-    wrong: &[&[u64]],
+    wrong: &[Vec<u64>],
     media: &mut M,
 ) -> Result<Option<Vec<u8>>, M::Error> {
     let width = layout.block_bytes() as usize;
@@ -65,10 +65,10 @@ fn restore_with<M: Media>(
 
 /// The rows to give up, the most promising first: all that are said to be wrong; only this one,
 /// the others may be wrong in a few bytes; none, this one may be.
-fn guesses(layout: &FecLayout, block: u64, wrong: &[&[u64]]) -> Vec<Vec<u64>> {
+fn guesses(layout: &FecLayout, block: u64, wrong: &[Vec<u64>]) -> Vec<Vec<u64>> {
     let own = layout.row_of(block);
     let same = |other: &&u64| **other % layout.rounds() == block % layout.rounds();
-    let rows = |wrong: &&[u64]| {
+    let rows = |wrong: &Vec<u64>| {
         let others = wrong.iter().filter(same).map(|&at| layout.row_of(at));
         let rows: BTreeSet<u64> = others.chain([own]).collect();
         rows.into_iter().collect::<Vec<u64>>()
@@ -194,16 +194,27 @@ impl<'r> Repair<'r> {
         media: &mut M,
     ) -> Result<bool, M::Error> {
         let expected = self.expected(block, media)?;
-        // A child of a wrong parent may be right: what the parent says of it counts for little.
-        let named = |at: &u64| self.parent(*at).is_none_or(|(it, _)| !self.wrong.contains(&it));
-        let likely: Vec<u64> = beside.iter().copied().filter(named).collect();
-        let ideas = [&likely, beside];
+        let ideas = self.ideas(block, beside);
         let restored = restore_with(self.params, self.layout, block, &expected, &ideas, media)?;
         let Some(bytes) = restored else { return Ok(false) };
         media.write_block(block, &bytes)?;
         self.wrong.remove(&block);
         self.judge_children(block, &bytes, media)?;
         Ok(true)
+    }
+
+    /// What may be wrong beside a block. A child of a wrong parent may be right: what such a
+    /// parent says of it counts for little.
+    fn ideas(&self, block: u64, beside: &[u64]) -> Vec<Vec<u64>> {
+        let named = |at: &u64| self.parent(*at).is_none_or(|(it, _)| !self.wrong.contains(&it));
+        let likely: Vec<u64> = beside.iter().copied().filter(named).collect();
+        let mut ideas = vec![likely.clone(), beside.to_vec()];
+        // Without the upper blocks of the tree nobody says which others are wrong: try each.
+        if self.place(block).is_some() && beside.len() > self.layout.roots() {
+            let doubtful = beside.iter().filter(|at| !likely.contains(at));
+            ideas.extend(doubtful.map(|&at| [&likely[..], &[at]].concat()));
+        }
+        ideas
     }
 
     /// A parent was restored: which of its children are wrong is known only now.

@@ -23,3 +23,17 @@ pub(crate) fn test_data(folder: &str) -> Option<PathBuf> {
 pub(crate) fn holdfast(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_holdfast")).args(arguments).output().expect("it starts")
 }
+
+/// Where a peer program is. Says in one line that it is absent.
+pub(crate) fn program(name: &str, package: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{name} is absent: install {package}");
+        eprintln!("skipped: {name} is absent (Debian package {package})");
+    }
+    found
+}

@@ -7,3 +7,4 @@ mod data;
 #[expect(dead_code, reason = "the pages of tools start nothing that stays")]
 mod document;
 mod images;
+mod verity;

@@ -116,6 +116,19 @@ fn every_hash_block_can_be_repaired() {
 }
 
 #[test]
+fn a_tree_that_is_gone_is_made_again() {
+    let mut image = Image::new(600, 2);
+    let whole = image.covered.clone();
+    let rounds = image.layout.rounds();
+    let first = image.geometry.data_blocks();
+    // Twice a row: with more, codewords have three wrong bytes.
+    assert!(image.geometry.tree_blocks() > 2 * rounds);
+    (first..first + 2 * rounds).for_each(|block| image.damage(block));
+    assert_eq!(image.repair().lost, BTreeSet::new());
+    assert!(image.covered == whole);
+}
+
+#[test]
 fn what_the_parity_cannot_bring_back_is_left_and_named() {
     let mut image = Image::new(600, 2);
     let doomed: BTreeSet<u64> = image.layout.column_of(1).take(3).collect();

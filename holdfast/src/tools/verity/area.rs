@@ -73,6 +73,14 @@ impl Area {
         self.file.write_all_at(bytes, self.start + at).map_err(|error| self.failed(&error))
     }
 
+    /// Makes the file at least so long, with zeros.
+    pub(crate) fn grow(&self, bytes: u64) -> Result<()> {
+        if self.file_bytes()? >= bytes {
+            return Ok(());
+        }
+        self.file.set_len(bytes).map_err(|error| self.failed(&error))
+    }
+
     /// Returns once what was written would survive a power cut.
     pub(crate) fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(|error| self.failed(&error))

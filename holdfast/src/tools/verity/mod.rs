@@ -115,8 +115,8 @@ pub(crate) struct Root {
 #[derive(Debug, Args)]
 pub(crate) struct Shape {
     /// sha1, sha256, sha512 or blake2b-256
-    #[arg(long, value_name = "NAME", default_value = "sha256")]
-    pub(crate) hash: String,
+    #[arg(long = "hash", value_name = "NAME", default_value = "sha256")]
+    pub(crate) algorithm: String,
     /// In hexadecimal, up to 256 bytes; `-` for none [default: 32 random bytes for build, else
     /// none]
     #[arg(long, short = 's', value_name = "HEX")]

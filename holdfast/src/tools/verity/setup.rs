@@ -15,6 +15,8 @@ use verity::{
 /// Bytes of salt where none is asked for.
 const SALT_BYTES: usize = 32;
 
+const PAGE_BYTES: u64 = 4096;
+
 /// An image with its tree and perhaps parity: open, and known to fit one another.
 pub(crate) struct Setup {
     pub(crate) params: Params,
@@ -56,6 +58,9 @@ impl Setup {
         if let Some(superblock) = &setup.superblock {
             let whole = Area::open(&image.hash, Access::Write)?;
             whole.write(shape.hash_offset, &superblock.encode()?)?;
+            // As veritysetup, which writes whole pages: a tree may be empty.
+            whole
+                .grow((shape.hash_offset + SUPERBLOCK_BYTES as u64).next_multiple_of(PAGE_BYTES))?;
         }
         Ok(setup)
     }
@@ -118,6 +123,8 @@ impl Setup {
         if self.params.data_block_bytes() != self.params.hash_block_bytes() {
             return Err(misused(verity::Error::FecBlockSizes));
         }
+        // Roots and sizes are known to be possible before anything is written.
+        self.fec_layout(fec)?;
         if !at.is_multiple_of(self.params.data_block_bytes() as u64) {
             return Err(misused("--fec-offset is not a multiple of the block size"));
         }
@@ -189,8 +196,8 @@ fn open_fec(path: &Path, shape: &Shape, data: &Area, hash: &Area, access: Access
 }
 
 fn params(shape: &Shape, salt: &[u8]) -> Result<Params> {
-    let algorithm = HashAlgorithm::from_name(&shape.hash)
-        .ok_or_else(|| misused(verity::Error::HashAlgorithm(shape.hash.clone())))?;
+    let algorithm = HashAlgorithm::from_name(&shape.algorithm)
+        .ok_or_else(|| misused(verity::Error::HashAlgorithm(shape.algorithm.clone())))?;
     let format = HashFormat::from_number(shape.format)
         .ok_or_else(|| misused(verity::Error::HashFormat(shape.format)))?;
     let (data, hash) = (shape.data_block_size, shape.hash_block_size);
