@@ -3,9 +3,9 @@
 //! They are installed with the system's package manager when that is allowed; else one line
 //! says what to install. Under CI a missing peer is an error.
 
-use crate::shell::{has, root, run, target_dir};
-use anyhow::{Result, bail};
-use std::path::PathBuf;
+use crate::shell::{has, output, root, run, target_dir};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A program and the Debian package that has it.
@@ -30,6 +30,26 @@ const TEST_PEERS: &[Peer] = &[
     peer("node", "nodejs"),
     peer("npm", "npm"),
     peer("chromium", "chromium"),
+    peer("qemu-system-x86_64", "qemu-system-x86"),
+    peer("busybox", "busybox-static"),
+    peer("dmsetup", "dmsetup"),
+];
+
+/// What a guest of QEMU loads to have disks and dm-verity, each after what it needs. Debian
+/// builds all of these as modules.
+const KERNEL_MODULES: &[&str] = &[
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "virtio_blk",
+    "reed_solomon",
+    "dm-mod",
+    "dm-bufio",
+    "dm-verity",
+    "sha512_generic",
+    "blake2b_generic",
 ];
 
 const BENCH_PEERS: &[Peer] =
@@ -39,7 +59,8 @@ const BENCH_PEERS: &[Peer] =
 pub(crate) fn for_tests() -> Result<()> {
     debian(TEST_PEERS)?;
     browser_packages()?;
-    python_packages()
+    python_packages()?;
+    kernel()
 }
 
 /// Installs what the benchmarks need.
@@ -100,6 +121,62 @@ fn python_packages() -> Result<()> {
     run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "hvac"]))?;
     Ok(std::fs::write(folder.join("bin/hvac-is-here"), "")?)
+}
+
+/// Debian's kernel, unpacked but not installed: `vmlinuz`, modules, and `modules`, their order.
+fn kernel() -> Result<()> {
+    let folder = kernel_dir()?;
+    if folder.join("modules").exists() {
+        return Ok(());
+    }
+    if !has("apt-get") || !has("dpkg-deb") {
+        return absent("no Debian here: the tests in a QEMU guest need its kernel");
+    }
+    let work = folder.join("unpacked");
+    std::fs::create_dir_all(&work)?;
+    let depends = output(Command::new("apt-cache").args(["depends", "linux-image-amd64"]))?;
+    let Some(package) = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "))
+    else {
+        return absent("linux-image-amd64 is not known: is this machine's apt up to date?");
+    };
+    run(Command::new("apt-get").args(["download", "-qq", package]).current_dir(&folder))?;
+    let archive = find(&folder, "deb")?.into_iter().next().context("apt-get download kept none")?;
+    run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&work))?;
+    for file in std::fs::read_dir(work.join("boot"))? {
+        let path = file?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz")) {
+            std::fs::copy(path, folder.join("vmlinuz"))?;
+        }
+    }
+    for path in find(&work, "ko")? {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if KERNEL_MODULES.contains(&&*name) {
+            std::fs::copy(&path, folder.join(format!("{name}.ko")))?;
+        }
+    }
+    std::fs::remove_dir_all(work)?;
+    std::fs::remove_file(archive)?;
+    // The last file: with it the folder is whole.
+    Ok(std::fs::write(folder.join("modules"), KERNEL_MODULES.join("\n"))?)
+}
+
+/// Files with this extension in `folder` and below.
+fn find(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let (path, kind) = entry.and_then(|it| Ok((it.path(), it.file_type()?)))?;
+        if kind.is_dir() {
+            found.extend(find(&path, extension)?);
+        } else if path.extension().is_some_and(|it| it == extension) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// Where the kernel is.
+pub(crate) fn kernel_dir() -> Result<PathBuf> {
+    Ok(target_dir()?.join("peers/kernel"))
 }
 
 /// Where the browser's packages are.

@@ -11,6 +11,7 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
     // SAFETY: this program has one thread.
     unsafe {
         std::env::set_var("HOLDFAST_BROWSER", peers::browser_dir()?);
+        std::env::set_var("HOLDFAST_KERNEL", peers::kernel_dir()?);
         std::env::set_var("HOLDFAST_PYTHON", peers::python_dir()?.join("bin/python"));
     }
     cargo(&["build", "--quiet", "--workspace", "--bins", "--examples"])?;

@@ -6,5 +6,7 @@ mod data;
 #[path = "../it/document.rs"]
 #[expect(dead_code, reason = "the pages of tools start nothing that stays")]
 mod document;
+mod guest;
 mod images;
 mod verity;
+mod verity_kernel;

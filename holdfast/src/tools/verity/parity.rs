@@ -21,6 +21,8 @@ enum Purpose {
 /// Makes the parity.
 pub(crate) fn build(setup: &Setup, fec: &Fec) -> Result<FecLayout> {
     let layout = setup.fec_layout(fec)?;
+    // Parity covers what lies between tree and parity too.
+    fec.area.grow(fec.area.start())?;
     make(setup, fec, &layout, Purpose::Write)?;
     fec.area.sync()?;
     Ok(layout)
