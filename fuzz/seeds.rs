@@ -53,6 +53,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     archive.symlink("etc/link", "file")?;
     put("bootimg", "cpio", &archive.finish())?;
     let misc = bootimg::misc::SlotMetadata::first_boot();
+    let params = verity::Params::new(verity::HashAlgorithm::Sha256, b"salt")?;
+    let superblock = verity::Superblock::new(&params, 1000, [7; 16]).encode()?;
+    put("verity", "superblock", &[&[2; 9][..], &superblock].concat())?;
+
     put("bootimg", "misc", &misc.encode())?;
     let _ = BootImage::parse(&[]);
 

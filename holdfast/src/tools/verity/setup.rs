@@ -151,7 +151,7 @@ impl Setup {
         let blocks = self.geometry.data_blocks().checked_add(behind);
         let blocks = blocks.ok_or_else(|| misused("the image is too large"))?;
         let block = u32::try_from(block)?;
-        Ok(FecLayout::new(block, blocks, fec.roots).map_err(misused)?)
+        FecLayout::new(block, blocks, fec.roots).map_err(misused)
     }
 
     /// Blocks that the parity covers and its layout, checked against the file that has it.
@@ -175,7 +175,7 @@ impl Setup {
         };
         let bytes =
             unhex(text.trim()).ok_or_else(|| misused("the root hash is not hexadecimal"))?;
-        Ok(RootDigest::new(self.params.algorithm(), &bytes).map_err(misused)?)
+        RootDigest::new(self.params.algorithm(), &bytes).map_err(misused)
     }
 
     /// Where the tree begins, in hash blocks.
