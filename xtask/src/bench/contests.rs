@@ -3,7 +3,7 @@
 use super::contest::{Contest, Contestant, OURS, Turn};
 use super::disk::{self, quiesce, scratch};
 use super::story::{STAGES, Story};
-use super::{folder, new_phone};
+use super::{folder, new_phone, verity};
 use crate::shell::{has, run};
 use anyhow::{Result, ensure};
 use std::cell::RefCell;
@@ -34,6 +34,7 @@ pub(crate) fn all() -> Result<Vec<Contest>> {
         let peers = if stage == "system" { digest_peers() } else { Vec::new() };
         contests.push(duration(&format!("power-on: {stage}"), ours, peers));
     }
+    contests.extend(verity::contests()?);
     Ok(contests)
 }
 
@@ -76,7 +77,7 @@ fn restore(folder: &Path, mib: f64) -> Contest {
     Contest { name: "restore".to_owned(), unit: "MiB/s", more_is_better: true, contestants }
 }
 
-fn duration(name: &str, ours: Contestant, peers: Vec<Contestant>) -> Contest {
+pub(super) fn duration(name: &str, ours: Contestant, peers: Vec<Contestant>) -> Contest {
     let contestants = std::iter::once(ours).chain(peers).collect();
     Contest { name: name.to_owned(), unit: "ms", more_is_better: false, contestants }
 }
@@ -208,7 +209,7 @@ fn clock(mib: f64, job: impl FnOnce() -> Result<()>) -> Result<Turn> {
 }
 
 /// Seconds of CPU of all children that were waited for.
-fn children_cpu_s() -> f64 {
+pub(super) fn children_cpu_s() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // Fields 16 and 17 (proc(5)): cutime, cstime in ticks of 10 ms; counted behind the name.
     let after = stat.rsplit(')').next().unwrap_or_default();
