@@ -139,7 +139,9 @@ fn kernel() -> Result<()> {
     else {
         return absent("linux-image-amd64 is not known: is this machine's apt up to date?");
     };
-    run(Command::new("apt-get").args(["download", "-qq", package]).current_dir(&folder))?;
+    // apt's own user can't write here; without the option it only warns.
+    let download = ["download", "-qq", "-o", "APT::Sandbox::User=root", package];
+    run(Command::new("apt-get").args(download).current_dir(&folder))?;
     let archive = find(&folder, "deb")?.into_iter().next().context("apt-get download kept none")?;
     run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&work))?;
     for file in std::fs::read_dir(work.join("boot"))? {
