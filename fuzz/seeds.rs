@@ -100,6 +100,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let properties = sealed.finish()?.1;
     let frame = otazip::make::Parts::default().frame(&properties, crc32fast::hash(&file), front)?;
     put("otazip", "unsigned", &[frame.head, file, frame.tail].concat())?;
+    let mut map = sparse::Map::empty(4096)?;
+    let mut image = map.header().encode().to_vec();
+    image.extend(map.append(sparse::Content::Fill([1, 2, 3, 4]), 8192)?);
+    image.extend(map.append(sparse::Content::DontCare, 4096)?);
+    image[16..24].copy_from_slice(&map.counts());
+    put("sparse", "fill", &image)?;
     put("jws", "token", b"eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.e30.AAAA")?;
     Ok(())
 }
