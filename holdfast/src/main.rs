@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if !matches!(cli.command, Command::Device(args::Device::Run { .. })) {
+    if !matches!(cli.command, Command::Device(args::Device::Run { .. }) | Command::Avb(_)) {
         // Whatever is written from here on is for its user alone.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     }

@@ -21,6 +21,7 @@ const fn peer(program: &'static str, package: &'static str) -> Peer {
 const TEST_PEERS: &[Peer] = &[
     peer("g++", "g++"),
     peer("veritysetup", "cryptsetup-bin"),
+    peer("img2simg", "android-sdk-libsparse-utils"),
     peer("sgdisk", "gdisk"),
     peer("cpio", "cpio"),
     peer("openssl", "openssl"),

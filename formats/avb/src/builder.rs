@@ -23,6 +23,8 @@ pub struct VbmetaBuilder {
     pub release: Release,
     /// Metadata of the public key, for [`crate::Ops::validate_vbmeta_public_key`].
     pub public_key_metadata: Vec<u8>,
+    /// The minor version of libavb that the image asks for. `None`: what its descriptors need.
+    pub required_minor: Option<u32>,
 }
 
 impl Default for VbmetaBuilder {
@@ -36,6 +38,7 @@ impl Default for VbmetaBuilder {
             flags: VbmetaFlags::default(),
             release: Release::default(),
             public_key_metadata: Vec::new(),
+            required_minor: None,
         }
     }
 }
@@ -47,6 +50,20 @@ impl VbmetaBuilder {
     /// an ML-DSA signature with an empty context.
     /// What it gives is verified under `public_key` before it is used.
     pub fn sign<E>(
+        &self,
+        public_key: &impl PublicKey,
+        signer: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+    ) -> Result<Vec<u8>, BuildError<E>> {
+        let image = self.sign_unverified(public_key, signer)?;
+        match verify_vbmeta(&image) {
+            VbmetaVerdict::Ok => Ok(image),
+            _ => Err(BuildError::WrongSignature),
+        }
+    }
+
+    /// The same, but a signature that only has the right size is believed: for a caller who
+    /// verifies the image, or wants a bad one.
+    pub fn sign_unverified<E>(
         &self,
         public_key: &impl PublicKey,
         signer: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
@@ -75,11 +92,7 @@ impl VbmetaBuilder {
             return Err(BuildError::WrongSignature);
         }
         authentication.resize(authentication.len().next_multiple_of(64), 0);
-        let image = [&header_bytes[..], &authentication, &auxiliary].concat();
-        match verify_vbmeta(&image) {
-            VbmetaVerdict::Ok => Ok(image),
-            _ => Err(BuildError::WrongSignature),
-        }
+        Ok([&header_bytes[..], &authentication, &auxiliary].concat())
     }
 
     /// Builds an image that nobody signs: good for tests and for `avbtool`'s
@@ -138,13 +151,17 @@ impl VbmetaBuilder {
         };
         let location = if self.rollback_index_location > 0 { 2 } else { 0 };
         let location = u32::max(location, self.algorithm.needs_libavb().minor);
-        let minor = self.descriptors.iter().map(needs).fold(location, u32::max);
-        Version { major: 1, minor }
+        let least = || self.descriptors.iter().map(needs).fold(location, u32::max);
+        Version { major: 1, minor: self.required_minor.unwrap_or_else(least) }
     }
 
     fn check_names<E>(&self) -> Result<(), BuildError<E>> {
-        let fits = |name: &str| (1..=PARTITION_NAME_MAX_BYTES).contains(&name.len());
-        if self.descriptors.iter().filter_map(Descriptor::partition_name).all(fits) {
+        // avbtool takes the empty name of a hash tree for the image that the descriptor is in.
+        let fits = |descriptor: &Descriptor| match (descriptor, descriptor.partition_name()) {
+            (_, None) | (Descriptor::Hashtree(_), Some("")) => true,
+            (_, Some(name)) => (1..=PARTITION_NAME_MAX_BYTES).contains(&name.len()),
+        };
+        if self.descriptors.iter().all(fits) {
             return Ok(());
         }
         Err(BuildError::Field { field: "partition_name", problem: "is not of 1 to 31 bytes" })

@@ -335,6 +335,12 @@ impl Release {
         Self::from_bytes(text.as_bytes())
     }
 
+    /// A release string of which the bytes that do not fit are cut off, as avbtool does.
+    #[must_use]
+    pub fn cut(text: &str) -> Option<Self> {
+        Self::from_bytes(&text.as_bytes()[..text.len().min(RELEASE_MAX_BYTES)])
+    }
+
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let fits = bytes.len() <= RELEASE_MAX_BYTES && !bytes.contains(&0);
         fits.then(|| Self(bytes.to_vec()))

@@ -234,6 +234,8 @@ fn the_page_about_avb_works_as_written() {
         "digest-mismatch",
         r#""result":"OK""#,
         "libavb says ERROR_VERIFICATION",
+        "    Prop: com.example.release -> '7'\n",
+        "verified SHA256_RSA2048 vbmeta struct in signed.img\n",
     ] {
         assert!(said.contains(due), "{due} is missing in what was said:\n{said}");
     }

@@ -2,6 +2,7 @@
 
 mod avb_explain;
 mod avb_slot_verify;
+mod avbtool;
 mod data;
 #[path = "../it/document.rs"]
 #[expect(dead_code, reason = "the pages of tools start nothing that stays")]

@@ -51,6 +51,17 @@ impl<'a> RawDescriptor<'a> {
     /// Reads the payload as libavb does: bytes behind the fields, and reserved ones, may have
     /// any value.
     pub(crate) fn decode_lenient(self) -> Result<Descriptor, DecodeError> {
+        match self.decode_fields()? {
+            Descriptor::ChainPartition(chain) if chain.rollback_index_location == 0 => {
+                let problem = "is 0: the top level's";
+                Err(DecodeError::field(CHAIN, "rollback_index_location", problem))
+            }
+            descriptor => Ok(descriptor),
+        }
+    }
+
+    /// Reads the payload whatever the values of its fields.
+    pub(super) fn decode_fields(self) -> Result<Descriptor, DecodeError> {
         Ok(match self.tag {
             Descriptor::PROPERTY => Descriptor::Property(property(self.payload)?),
             Descriptor::HASHTREE => {
@@ -180,15 +191,13 @@ fn kernel_cmdline(payload: &[u8]) -> Result<KernelCmdlineDescriptor, DecodeError
     Ok(KernelCmdlineDescriptor { flags, cmdline: r.text(size.into(), "kernel_cmdline")? })
 }
 
+const CHAIN: &str = "chain partition descriptor";
+
 fn chain_partition(payload: &[u8]) -> Result<ChainPartitionDescriptor, DecodeError> {
-    const WHAT: &str = "chain partition descriptor";
-    let mut r = Reader::new(WHAT, payload);
+    let mut r = Reader::new(CHAIN, payload);
     let rollback_index_location = r.u32()?;
     let (name_size, key_size, flags) = (r.u32()?, r.u32()?, r.u32()?);
     r.take(RESERVED)?;
-    if rollback_index_location == 0 {
-        return Err(DecodeError::field(WHAT, "rollback_index_location", "is 0: the top level's"));
-    }
     Ok(ChainPartitionDescriptor {
         rollback_index_location,
         flags,

@@ -7,6 +7,7 @@
 
 mod descriptor;
 mod image;
+mod inspect;
 
 pub(crate) use descriptor::{HashtreeFields, RawDescriptor};
 pub use image::VbmetaImage;

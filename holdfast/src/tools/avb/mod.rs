@@ -1,5 +1,6 @@
 //! `holdfast avb`: Android Verified Boot images, made and judged.
 
+mod avbtool;
 mod case;
 mod device;
 mod explain;
@@ -13,7 +14,10 @@ use std::path::{Path, PathBuf};
 
 /// The subcommands of `holdfast avb`.
 #[derive(Debug, Subcommand)]
+#[command(infer_long_args = true, args_override_self = true)]
 pub(crate) enum Avb {
+    #[command(flatten)]
+    Avbtool(avbtool::Avbtool),
     /// Decide as libavb whether a slot boots
     ///
     /// A case is a JSON file: `partitions` maps names of image files (`boot_a.img`) to paths,
@@ -49,6 +53,7 @@ const EXPLAIN: &str = "Exit codes: 0 it is safe to lock, 1 it is not, 2 the comm
 /// Runs a subcommand.
 pub(crate) fn run(command: Avb) -> Result<Exit> {
     match command {
+        Avb::Avbtool(command) => avbtool::run(&command),
         Avb::SlotVerify { input, root, json } => slot_verify::run(&input, root.as_deref(), json),
         Avb::Explain(asked) => explain::run(&asked),
     }
