@@ -1,6 +1,6 @@
 //! Writes the seeds of every target: `cargo run --bin seeds -- FOLDER`.
 
-use bootimg::boot::BootImage;
+use bootimg::boot::{BootImage, LegacyBootImage, LegacyVersion, VendorBootImage, VendorRamdisk};
 use std::fs;
 use std::path::Path;
 
@@ -58,12 +58,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     put("verity", "superblock", &[&[2; 9][..], &superblock].concat())?;
 
     put("bootimg", "misc", &misc.encode())?;
-    let _ = BootImage::parse(&[]);
+    put("bootimg", "boot", &BootImage { kernel: b"k", ..Default::default() }.encode()?)?;
+    let legacy = LegacyBootImage {
+        version: LegacyVersion::V2,
+        page_bytes: 2048,
+        dtb: b"dtb",
+        recovery_dtbo: b"dtbo",
+        ..Default::default()
+    };
+    put("bootimg", "legacy", &legacy.encode()?)?;
+    let ramdisks = vec![
+        VendorRamdisk { data: b"one", ..Default::default() },
+        VendorRamdisk { data: b"two", name: "two", kind: 3, board_id: [1; 16] },
+    ];
+    let vendor =
+        VendorBootImage { page_bytes: 2048, ramdisks, bootconfig: b"x=1", ..Default::default() };
+    put("bootimg", "vendor", &vendor.encode()?)?;
 
     let mut requests = rpmb::host::program_key(&[7; 32]);
     requests.extend(rpmb::host::read_counter(&[1; 16]));
     requests.extend(rpmb::host::write(&[7; 32], 0, 3, &[[5; 256]]));
     put("rpmb", "write", &requests)?;
+    let register = rpmb::Register::SecureWpModeEnable;
+    let configuration = rpmb::host::write_configuration(&[7; 32], 0, register, true);
+    put("rpmb", "configuration", &[&[0xff], &configuration[..]].concat())?;
+    put("rpmb", "read", &[&[5], &rpmb::host::read(&[1; 16], 3, 2)[..]].concat())?;
 
     let tree = Path::new(&folder).join("tree");
     fs::create_dir_all(&tree)?;

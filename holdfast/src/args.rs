@@ -1,6 +1,8 @@
 //! The command line: what a person can type.
 
 use crate::tools::avb::Avb;
+use crate::tools::bootimg::Bootimg;
+use crate::tools::rpmb::Rpmb;
 use crate::tools::verity::Verity;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -8,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The exit codes, below each command's options.
-const EXITS: &str = "Exit codes: 0 everything held, 1 something did not, 2 the command line is \
+pub(crate) const EXITS: &str = "Exit codes: 0 everything held, 1 something did not, 2 the command line is \
                      wrong, 3 the environment lacks something.";
 
 /// Holdfast: device security from the boot ROM to the cloud
@@ -51,6 +53,12 @@ pub(crate) enum Command {
     /// dm-verity hash trees and their parity: make, verify, repair; as veritysetup does
     #[command(subcommand)]
     Verity(Verity),
+    /// Boot images, partition tables, slot metadata: make them, take them apart, look at them
+    #[command(subcommand)]
+    Bootimg(Bootimg),
+    /// RPMB: storage that only its key's holder writes and nobody replays, behind a socket
+    #[command(subcommand)]
+    Rpmb(Rpmb),
 }
 
 /// Where everything lives.

@@ -32,6 +32,8 @@ fn main() -> ExitCode {
         Command::Doctor { json, state } => commands::doctor(json, &state),
         Command::Avb(command) => tools::avb::run(command),
         Command::Verity(command) => tools::verity::run(command),
+        Command::Bootimg(command) => tools::bootimg::run(command),
+        Command::Rpmb(command) => tools::rpmb::run(command),
     };
     match ended {
         Ok(exit) => exit.into(),

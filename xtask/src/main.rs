@@ -4,6 +4,7 @@ mod bench;
 mod fuzz;
 mod peers;
 mod shell;
+mod shim;
 mod test;
 
 use anyhow::{Result, bail};
@@ -17,6 +18,7 @@ usage: cargo xtask <command>
   test [FILTER]    install what the tests need, build, run every test
   bench [NAME]     measure ours and the peers, alternating; writes docs/performance.md
   fuzz [SECONDS]   run every format's fuzz target for so long (default 5)
+  shim             build librpmb_shim.so, which gives mmc-utils an RPMB, and say where it lies
 ";
 
 fn main() -> ExitCode {
@@ -38,6 +40,10 @@ fn run() -> Result<ExitCode> {
         "test" => test::run(&rest).map(|()| ExitCode::SUCCESS),
         "bench" => bench::run(&rest).map(|()| ExitCode::SUCCESS),
         "fuzz" => fuzz::run_all(&rest).map(|()| ExitCode::SUCCESS),
+        "shim" => shim::build().map(|path| {
+            println!("{}", path.display());
+            ExitCode::SUCCESS
+        }),
         "" | "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything the tests need, then the tests.
 
 use crate::shell::{cargo, has};
-use crate::{fuzz, peers};
+use crate::{fuzz, peers, shim};
 use anyhow::Result;
 
 /// Installs peers, builds every program, runs every test. With arguments: only tests whose
@@ -13,6 +13,7 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
         std::env::set_var("HOLDFAST_BROWSER", peers::browser_dir()?);
         std::env::set_var("HOLDFAST_KERNEL", peers::kernel_dir()?);
         std::env::set_var("HOLDFAST_PYTHON", peers::python_dir()?.join("bin/python"));
+        std::env::set_var("HOLDFAST_RPMB_SHIM", shim::build()?);
     }
     cargo(&["build", "--quiet", "--workspace", "--bins", "--examples"])?;
     let filter = filter.iter().map(String::as_str);

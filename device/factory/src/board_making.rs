@@ -1,7 +1,7 @@
 //! A board: its fuses are blown, its RPMB chip is soldered in.
 
 use board_emulated::fuses::{BL1_COUNTER, Blank, FuseError, Fuses, TEE_COUNTER};
-use board_emulated::rpmb_store::FileStore;
+use board_emulated::rpmb_store;
 use board_emulated::silicon::PowerUpError;
 use crypto::secret::Secret;
 use effects::{Entropy, random_array};
@@ -38,7 +38,7 @@ pub fn make_board(
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    FileStore::create(folder)?;
+    rpmb_store::create(folder)?;
     let mut fuses = Fuses::blow(
         folder,
         &Blank {
@@ -90,6 +90,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("rpmb.bin"), "half a chip").unwrap();
         make_board(folder.path(), &order(), &SystemEntropy).unwrap();
-        FileStore::open(folder.path()).unwrap();
+        rpmb_store::open(folder.path()).unwrap();
     }
 }

@@ -40,8 +40,12 @@ pub enum Request {
     Write = 3,
     /// Reads blocks.
     Read = 4,
-    /// Asks what became of the last key programming or write.
+    /// Asks what became of the last key programming or write, of either kind.
     ReadResult = 5,
+    /// Writes a register of the device configuration (JESD84-B51 and later).
+    WriteConfiguration = 6,
+    /// Reads the device configuration.
+    ReadConfiguration = 7,
 }
 
 impl Request {
@@ -54,6 +58,8 @@ impl Request {
             3 => Self::Write,
             4 => Self::Read,
             5 => Self::ReadResult,
+            6 => Self::WriteConfiguration,
+            7 => Self::ReadConfiguration,
             _ => return None,
         })
     }
@@ -107,6 +113,21 @@ impl OperationResult {
             6 => Self::Read,
             7 => Self::NoKey,
             _ => return None,
+        })
+    }
+}
+
+impl std::fmt::Display for OperationResult {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "done",
+            Self::General => "general failure",
+            Self::Authentication => "authentication failure: the MAC is not of its key",
+            Self::Counter => "counter failure: the request is not for its write counter",
+            Self::Address => "address failure: it has no such block",
+            Self::Write => "write failure",
+            Self::Read => "read failure",
+            Self::NoKey => "no authentication key is programmed yet",
         })
     }
 }

@@ -4,6 +4,8 @@
 //! read behind them. A response is believed only after its MAC, its nonce or counter, its
 //! address and its kind were checked.
 
+use crate::BLOCK_BYTES;
+use crate::configuration::{Configuration, Register};
 use crate::frame::{
     Block, Frame, MAC_BYTES, NONCE_BYTES, OperationResult, Request, frames_mac, join, split,
 };
@@ -27,7 +29,7 @@ pub enum Refused {
     #[error("RPMB: the response is not authentic: the chip has another key, or it was altered")]
     Authentication,
     /// The chip refused.
-    #[error("RPMB: the chip refused: {0:?}")]
+    #[error("RPMB: the chip refused: {0}")]
     Result(OperationResult),
     /// A result code that JEDEC does not define.
     #[error("RPMB: unknown result {0:#06x}")]
@@ -62,8 +64,42 @@ pub fn check_counter(
     nonce: &[u8; NONCE_BYTES],
     response: &[u8],
 ) -> Result<u32, Refused> {
+    Ok(check_register(Request::ReadCounter, key, nonce, response)?.counter)
+}
+
+/// Gives the counter without a key to check it with: what anybody may have put there.
+pub fn unchecked_counter(response: &[u8]) -> Result<u32, Refused> {
     let frames = frames_of(response, 1)?;
     expect_kind(&frames[0], Request::ReadCounter)?;
+    expect_ok(&frames[0])?;
+    Ok(frames[0].counter)
+}
+
+/// Reads the device configuration.
+#[must_use]
+pub fn read_configuration(nonce: &[u8; NONCE_BYTES]) -> Vec<u8> {
+    let kind = Request::ReadConfiguration.code();
+    join(&[Frame { nonce: *nonce, kind, ..Frame::default() }])
+}
+
+/// Checks the response to [`read_configuration`].
+pub fn check_configuration(
+    key: &[u8; MAC_BYTES],
+    nonce: &[u8; NONCE_BYTES],
+    response: &[u8],
+) -> Result<Configuration, Refused> {
+    let frame = check_register(Request::ReadConfiguration, key, nonce, response)?;
+    Ok(Configuration::decode(&frame.data))
+}
+
+fn check_register(
+    request: Request,
+    key: &[u8; MAC_BYTES],
+    nonce: &[u8; NONCE_BYTES],
+    response: &[u8],
+) -> Result<Frame, Refused> {
+    let frames = frames_of(response, 1)?;
+    expect_kind(&frames[0], request)?;
     if OperationResult::from_field(frames[0].result) == Some(OperationResult::NoKey) {
         return Err(Refused::Result(OperationResult::NoKey));
     }
@@ -72,7 +108,7 @@ pub fn check_counter(
     if frames[0].nonce != *nonce {
         return Err(Refused::Mismatch("nonce"));
     }
-    Ok(frames[0].counter)
+    Ok(frames[0].clone())
 }
 
 /// Writes `blocks` (1 to [`crate::MAX_WRITE_FRAMES`]) from block `address` on; `counter` is
@@ -90,12 +126,35 @@ pub fn write(key: &[u8; MAC_BYTES], counter: u32, address: u16, blocks: &[Block]
             ..Frame::default()
         })
         .collect();
-    let mac = frames_mac(key, &frames);
+    sign(key, &mut frames);
+    frames.push(read_result());
+    join(&frames)
+}
+
+/// Sets or clears a register of the device configuration; `counter` is what the chip's counter
+/// stands at now.
+#[must_use]
+pub fn write_configuration(
+    key: &[u8; MAC_BYTES],
+    counter: u32,
+    register: Register,
+    value: bool,
+) -> Vec<u8> {
+    let mut data = [0; BLOCK_BYTES];
+    data[BLOCK_BYTES - 1] = u8::from(value);
+    let kind = Request::WriteConfiguration.code();
+    let address = register.address();
+    let mut frames = vec![Frame { data, counter, address, count: 1, kind, ..Frame::default() }];
+    sign(key, &mut frames);
+    frames.push(read_result());
+    join(&frames)
+}
+
+fn sign(key: &[u8; MAC_BYTES], frames: &mut [Frame]) {
+    let mac = frames_mac(key, frames);
     if let Some(last) = frames.last_mut() {
         last.mac = mac;
     }
-    frames.push(read_result());
-    join(&frames)
 }
 
 /// Checks the response to [`write`]; `counter` is what the chip's counter must stand at now:
@@ -106,8 +165,32 @@ pub fn check_write(
     address: u16,
     response: &[u8],
 ) -> Result<(), Refused> {
+    check_written(Request::Write, key, counter, address, response)
+}
+
+/// Checks the response to [`write_configuration`]; `counter` is what the chip's counter must
+/// stand at now.
+pub fn check_configured(
+    key: &[u8; MAC_BYTES],
+    counter: u32,
+    register: Register,
+    response: &[u8],
+) -> Result<(), Refused> {
+    check_written(Request::WriteConfiguration, key, counter, register.address(), response)
+}
+
+fn check_written(
+    request: Request,
+    key: &[u8; MAC_BYTES],
+    counter: u32,
+    address: u16,
+    response: &[u8],
+) -> Result<(), Refused> {
     let frames = frames_of(response, 1)?;
-    expect_kind(&frames[0], Request::Write)?;
+    expect_kind(&frames[0], request)?;
+    if OperationResult::from_field(frames[0].result) == Some(OperationResult::NoKey) {
+        return Err(Refused::Result(OperationResult::NoKey));
+    }
     expect_mac(key, &frames)?;
     expect_ok(&frames[0])?;
     if frames[0].address != address {
@@ -137,6 +220,9 @@ pub fn check_read(
     let frames = split(response).map_err(|_| length(response, count.into()))?;
     let first = frames.first().ok_or_else(|| length(response, count.into()))?;
     expect_kind(first, Request::Read)?;
+    if OperationResult::from_field(first.result) == Some(OperationResult::NoKey) {
+        return Err(Refused::Result(OperationResult::NoKey));
+    }
     expect_mac(key, &frames)?;
     for frame in &frames {
         expect_kind(frame, Request::Read)?;
@@ -150,6 +236,19 @@ pub fn check_read(
     }
     if frames.len() != usize::from(count) {
         return Err(length(response, count.into()));
+    }
+    Ok(frames.into_iter().map(|frame| frame.data).collect())
+}
+
+/// Gives the blocks without a key to check them with: what anybody may have put there.
+pub fn unchecked_read(address: u16, count: u16, response: &[u8]) -> Result<Vec<Block>, Refused> {
+    let frames = frames_of(response, count.into())?;
+    for frame in &frames {
+        expect_kind(frame, Request::Read)?;
+        expect_ok(frame)?;
+        if frame.address != address {
+            return Err(Refused::Mismatch("address or block count"));
+        }
     }
     Ok(frames.into_iter().map(|frame| frame.data).collect())
 }

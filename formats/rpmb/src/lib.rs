@@ -4,8 +4,9 @@
 //! Three parts: the [`Frame`], the [`RpmbDevice`] (the chip's state machine over a [`Store`]),
 //! and the [`host`] (requests that the key's holder builds, responses that it checks).
 //!
-//! Covered: key programming, counter read, authenticated write and read over several frames,
-//! result read, counter expiry. Not covered: device configuration (requests 6 and 7).
+//! Covered: all seven requests (key programming, counter read, authenticated write and read over
+//! several frames, result read, device configuration write and read), all results, counter
+//! expiry. Not covered: the RPMB of UFS and NVMe, whose frames are alike and whose regions are not.
 //!
 //! ```
 //! use rpmb::{MemoryStore, RpmbDevice, host};
@@ -19,11 +20,13 @@
 //! # Ok::<(), rpmb::Refused>(())
 //! ```
 
+mod configuration;
 mod device;
 mod frame;
 pub mod host;
 mod memory;
 
+pub use configuration::{Configuration, Register};
 pub use device::{RpmbDevice, Store};
 pub use frame::{
     Block, COUNTER_EXPIRED, FRAME_BYTES, Frame, MAC_BYTES, MalformedFrame, NONCE_BYTES,

@@ -11,6 +11,7 @@ pub struct MemoryStore {
     blocks: Vec<Block>,
     counter: u32,
     key: Option<[u8; MAC_BYTES]>,
+    secure_wp_mode_enable: bool,
 }
 
 impl MemoryStore {
@@ -23,7 +24,12 @@ impl MemoryStore {
     /// A chip whose write counter already stands at `counter`.
     #[must_use]
     pub fn with_counter(blocks: u32, counter: u32) -> Self {
-        Self { blocks: vec![[0; BLOCK_BYTES]; blocks.min(65_536) as usize], counter, key: None }
+        Self {
+            blocks: vec![[0; BLOCK_BYTES]; blocks.min(65_536) as usize],
+            counter,
+            key: None,
+            secure_wp_mode_enable: false,
+        }
     }
 
     /// The blocks, past every check: for tests that alter them as no protocol can.
@@ -59,6 +65,10 @@ impl Store for MemoryStore {
         self.counter
     }
 
+    fn secure_wp_mode_enable(&self) -> bool {
+        self.secure_wp_mode_enable
+    }
+
     fn program_key(&mut self, key: &[u8; MAC_BYTES]) -> Result<(), Infallible> {
         self.key = Some(*key);
         Ok(())
@@ -72,6 +82,12 @@ impl Store for MemoryStore {
     fn write(&mut self, first: u16, blocks: &[Block], counter: u32) -> Result<(), Infallible> {
         let first = usize::from(first);
         self.blocks[first..first + blocks.len()].copy_from_slice(blocks);
+        self.counter = counter;
+        Ok(())
+    }
+
+    fn configure(&mut self, secure_wp_mode_enable: bool, counter: u32) -> Result<(), Infallible> {
+        self.secure_wp_mode_enable = secure_wp_mode_enable;
         self.counter = counter;
         Ok(())
     }

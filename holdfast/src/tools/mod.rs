@@ -2,4 +2,6 @@
 //! threads. What they know about formats is in the format crates.
 
 pub(crate) mod avb;
+pub(crate) mod bootimg;
+pub(crate) mod rpmb;
 pub(crate) mod verity;

@@ -3,11 +3,12 @@
 mod avb_explain;
 mod avb_slot_verify;
 mod avbtool;
+mod bootimg_commands;
 mod data;
 #[path = "../it/document.rs"]
-#[expect(dead_code, reason = "the pages of tools start nothing that stays")]
 mod document;
 mod guest;
 mod images;
+mod rpmb_commands;
 mod verity;
 mod verity_kernel;

@@ -33,7 +33,8 @@ impl Gpt {
         let head = head.first_chunk::<HEAD_BYTES>().ok_or_else(|| bad_size.clone())?;
         let tail = tail.last_chunk::<TAIL_BYTES>().ok_or_else(|| bad_size.clone())?;
         let sectors = disk_bytes / SECTOR_BYTES;
-        let smallest = (HEAD_BYTES + TAIL_BYTES) as u64;
+        // One sector at least is usable.
+        let smallest = (HEAD_BYTES + TAIL_BYTES) as u64 + SECTOR_BYTES;
         if !disk_bytes.is_multiple_of(SECTOR_BYTES)
             || disk_bytes < smallest
             || sectors > MAX_SECTORS
@@ -100,11 +101,13 @@ fn parse_copy(header: &[u8], entries: &[u8], place: Place) -> Result<Gpt, GptErr
     }
     let placed = u64_at(fields, 24) == place.own
         && u64_at(fields, 32) == place.other
-        && u64_at(fields, 40) == FIRST_USABLE
-        && u64_at(fields, 48) == place.sectors - 34
         && u64_at(fields, 72) == place.entries;
     if !placed {
         return Err(GptError::Header("it is for another place or another disk"));
+    }
+    let usable = (u64_at(fields, 40), u64_at(fields, 48));
+    if !(FIRST_USABLE <= usable.0 && usable.0 <= usable.1 && usable.1 <= place.sectors - 34) {
+        return Err(GptError::Header("its usable sectors are not between the table's copies"));
     }
     if u32_at(fields, 80) != ENTRIES as u32 || u32_at(fields, 84) != ENTRY_BYTES as u32 {
         return Err(GptError::Header("it does not have 128 entries of 128 bytes"));
@@ -112,7 +115,7 @@ fn parse_copy(header: &[u8], entries: &[u8], place: Place) -> Result<Gpt, GptErr
     if crc32fast::hash(entries) != u32_at(fields, 88) {
         return Err(GptError::Header("the CRC-32 of the entries is wrong"));
     }
-    Gpt::new(guid_at(fields, 56), place.sectors, parse_entries(entries)?)
+    Gpt::new(guid_at(fields, 56), place.sectors, usable, parse_entries(entries)?)
 }
 
 /// The used entries; they come before the unused ones.

@@ -1,8 +1,8 @@
 //! Table to sectors.
 
 use super::{
-    ENTRIES, ENTRY_BYTES, FIRST_USABLE, Gpt, HEAD_BYTES, HEADER_BYTES, NAME_UNITS, Partition,
-    SECTOR_BYTES, TAIL_BYTES,
+    ENTRIES, ENTRY_BYTES, Gpt, HEAD_BYTES, HEADER_BYTES, NAME_UNITS, Partition, SECTOR_BYTES,
+    TAIL_BYTES,
 };
 
 /// The sectors of a table.
@@ -49,8 +49,8 @@ impl Gpt {
         out.extend([0; 8]); // CRC-32 of the header, and reserved
         out.extend(place.own.to_le_bytes());
         out.extend(place.other.to_le_bytes());
-        out.extend(FIRST_USABLE.to_le_bytes());
-        out.extend(self.last_usable().to_le_bytes());
+        out.extend(self.usable.0.to_le_bytes());
+        out.extend(self.usable.1.to_le_bytes());
         out.extend(self.disk_guid.to_bytes());
         out.extend(place.entries.to_le_bytes());
         out.extend((ENTRIES as u32).to_le_bytes());

@@ -98,6 +98,8 @@ pub struct PartitionSpec {
 pub struct Gpt {
     disk_guid: Guid,
     disk_sectors: u64,
+    /// First and last usable sector.
+    usable: (u64, u64),
     partitions: Vec<Partition>,
 }
 
@@ -126,19 +128,21 @@ impl Gpt {
         }
         let sectors = next + TAIL_BYTES as u64 / SECTOR_BYTES;
         let disk_sectors = sectors.next_multiple_of(ALIGNMENT_SECTORS);
-        Self::new(disk_guid, disk_sectors, partitions)
+        Self::new(disk_guid, disk_sectors, (FIRST_USABLE, disk_sectors - 34), partitions)
     }
 
-    /// A table with given places.
+    /// A table with given places. `usable` lies between the table's copies; some writers keep
+    /// more free than these need.
     fn new(
         disk_guid: Guid,
         disk_sectors: u64,
+        usable: (u64, u64),
         partitions: Vec<Partition>,
     ) -> Result<Self, GptError> {
         if partitions.len() > ENTRIES {
             return Err(GptError::TooManyPartitions(partitions.len()));
         }
-        let gpt = Self { disk_guid, disk_sectors, partitions };
+        let gpt = Self { disk_guid, disk_sectors, usable, partitions };
         gpt.check()?;
         Ok(gpt)
     }
@@ -150,9 +154,9 @@ impl Gpt {
             if !(1..=NAME_UNITS).contains(&units) || partition.name.contains('\0') {
                 return Err(GptError::PartitionName(partition.name.clone()));
             }
-            let inside = FIRST_USABLE <= partition.first_lba
+            let inside = self.usable.0 <= partition.first_lba
                 && partition.first_lba <= partition.last_lba
-                && partition.last_lba <= self.last_usable();
+                && partition.last_lba <= self.usable.1;
             if !inside {
                 return Err(GptError::Outside(partition.name.clone()));
             }
@@ -164,10 +168,6 @@ impl Gpt {
             }
         }
         Ok(())
-    }
-
-    const fn last_usable(&self) -> u64 {
-        self.disk_sectors - 34
     }
 
     /// The disk's GUID.

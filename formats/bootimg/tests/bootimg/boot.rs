@@ -1,7 +1,7 @@
 //! Android boot images, compared with mkbootimg.
 
 use crate::peer::{program, run};
-use bootimg::boot::{BootImage, BootImageError, OsVersion, PAGE_BYTES};
+use bootimg::boot::{BootImage, BootImageError, HeaderVersion, OsVersion, PAGE_BYTES};
 use proptest::prelude::*;
 use std::process::Command;
 
@@ -9,6 +9,7 @@ const OS_VERSION: OsVersion = OsVersion { version: (16, 0, 1), patch_level: (202
 
 fn sample() -> BootImage<'static> {
     BootImage {
+        version: HeaderVersion::V4,
         kernel: b"\x7fELF a kernel",
         ramdisk: b"070701",
         os_version: OS_VERSION,
@@ -92,15 +93,27 @@ fn reads_what_mkbootimg_writes() {
         .arg("-o")
         .arg(path("boot.img")));
     let theirs = std::fs::read(path("boot.img")).unwrap();
-    assert_eq!(BootImage::parse(&theirs), Ok(sample()));
-    // Version 4 differs in its number, its header size, and an empty signature.
-    let mut ours = sample().encode().unwrap();
-    ours[40] = 3;
-    ours[20..24].copy_from_slice(&1580_u32.to_le_bytes());
-    assert_eq!(BootImage::parse(&ours), Ok(sample()));
     // Debian's mkbootimg is of Android 11 and counts 16 bytes too many.
-    ours[20..24].copy_from_slice(&theirs[20..24]);
-    assert_eq!(ours, theirs);
+    let ours = BootImage { version: HeaderVersion::V3OfAndroid11, ..sample() };
+    assert_eq!(BootImage::parse(&theirs), Ok(ours.clone()));
+    assert_eq!(ours.encode().unwrap(), theirs);
+}
+
+#[test]
+fn header_sizes_belong_to_versions() {
+    for (version, number, size) in [
+        (HeaderVersion::V3, 3, 1580_u32),
+        (HeaderVersion::V3OfAndroid11, 3, 1596),
+        (HeaderVersion::V4, 4, 1584),
+    ] {
+        let mut bytes = BootImage { version, ..sample() }.encode().unwrap();
+        assert_eq!((bytes[40], &bytes[20..24]), (number, &size.to_le_bytes()[..]));
+        assert_eq!(BootImage::parse(&bytes).unwrap().version, version);
+        bytes[20] ^= 1;
+        assert_eq!(BootImage::parse(&bytes), Err(BootImageError::Field("header_size")));
+    }
+    let signed = BootImage { version: HeaderVersion::V3, signature: b"s", ..sample() };
+    assert_eq!(signed.encode(), Err(BootImageError::Field("signature_size")));
 }
 
 proptest! {
@@ -114,6 +127,7 @@ proptest! {
         patch_level in (2000..2128_u16, 1..13_u8),
     ) {
         let image = BootImage {
+            version: HeaderVersion::V4,
             kernel: &kernel,
             ramdisk: &ramdisk,
             os_version: OsVersion { version, patch_level },

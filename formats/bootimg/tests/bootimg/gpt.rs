@@ -204,3 +204,88 @@ proptest! {
         }
     }
 }
+
+/// A header with one field changed and both check sums right.
+fn altered(at: usize, bytes: &[u8]) -> Result<ParsedGpt, GptError> {
+    let gpt = sample();
+    let mut encoded = gpt.encode();
+    encoded.tail.fill(0);
+    let header = &mut encoded.head[512..1024];
+    header[at..at + bytes.len()].copy_from_slice(bytes);
+    header[16..20].fill(0);
+    let crc = crc32fast::hash(&header[..92]);
+    header[16..20].copy_from_slice(&crc.to_le_bytes());
+    parse(&gpt, &encoded.head, &encoded.tail)
+}
+
+#[test]
+fn malformed_headers_are_refused_with_a_reason_even_where_their_check_sums_are_right() {
+    let last = sample().disk_bytes() / 512 - 1;
+    let usable = "usable sectors";
+    let place = "another place";
+    for (at, bytes, why) in [
+        (0, b"EFI PAR?".to_vec(), "signature"),
+        (8, 0x0001_0001_u32.to_le_bytes().to_vec(), "revision"),
+        (12, 512_u32.to_le_bytes().to_vec(), "revision"),
+        (20, vec![1], "revision"),
+        (24, 2_u64.to_le_bytes().to_vec(), place),
+        (32, 1_u64.to_le_bytes().to_vec(), place),
+        (40, 33_u64.to_le_bytes().to_vec(), usable),
+        (40, u64::MAX.to_le_bytes().to_vec(), usable),
+        (48, (last - 32).to_le_bytes().to_vec(), usable),
+        (48, 0_u64.to_le_bytes().to_vec(), usable),
+        (72, 3_u64.to_le_bytes().to_vec(), place),
+        (80, u32::MAX.to_le_bytes().to_vec(), "128 entries"),
+        (84, 256_u32.to_le_bytes().to_vec(), "128 entries"),
+        (88, vec![0; 4], "CRC-32 of the entries"),
+    ] {
+        let Err(GptError::BothBad { primary, .. }) = altered(at, &bytes) else {
+            panic!("byte {at}: {:?}", altered(at, &bytes));
+        };
+        assert!(primary.to_string().contains(why), "byte {at}: {primary}");
+    }
+    // Partitions outside what is usable.
+    let outside = altered(40, &48_u64.to_le_bytes());
+    assert!(matches!(outside, Err(GptError::BothBad { primary, .. })
+        if *primary == GptError::Outside("bl1_a".into())));
+}
+
+#[test]
+fn a_damaged_copy_is_made_again_from_the_good_one() {
+    let gpt = sample();
+    let good = gpt.encode();
+    for (head, tail) in
+        [(vec![0; HEAD_BYTES], good.tail.clone()), (good.head.clone(), vec![0; TAIL_BYTES])]
+    {
+        let parsed = parse(&gpt, &head, &tail).unwrap();
+        assert!(parsed.damaged.is_some());
+        assert_eq!(parsed.gpt.encode(), good);
+    }
+}
+
+#[test]
+fn sfdisk_finds_no_problem_in_our_table_and_we_read_its() {
+    let Some(sfdisk) = program("sfdisk", "fdisk") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk");
+    std::fs::write(&path, disk(&sample())).unwrap();
+    let verified = run(Command::new(&sfdisk).arg("--verify").arg(&path));
+    assert!(verified.contains("No errors detected"), "{verified}");
+
+    // It keeps the first 2048 sectors free, and says so in the header.
+    std::fs::write(&path, vec![0; 4 << 20]).unwrap();
+    let script = folder.path().join("script");
+    std::fs::write(&script, "label: gpt\nsize=64KiB, name=boot_a\nsize=1MiB, name=misc\n").unwrap();
+    run(Command::new(&sfdisk)
+        .arg("--quiet")
+        .arg(&path)
+        .stdin(std::fs::File::open(&script).unwrap()));
+    let theirs = std::fs::read(&path).unwrap();
+    let tail = &theirs[theirs.len() - TAIL_BYTES..];
+    let parsed = Gpt::parse(&theirs[..HEAD_BYTES], tail, theirs.len() as u64).unwrap();
+    assert_eq!(parsed.damaged, None);
+    assert_eq!(parsed.gpt.partition("boot_a").unwrap().first_lba, 2048);
+    let ours = parsed.gpt.encode();
+    assert_eq!(&ours.head[512..], &theirs[512..HEAD_BYTES]);
+    assert_eq!(ours.tail, tail);
+}

@@ -3,6 +3,9 @@
 
 mod boot;
 mod cpio;
+mod flow;
 mod gpt;
+mod legacy;
 mod misc;
 mod peer;
+mod vendor;

@@ -45,7 +45,7 @@ fn the_layout_is_that_of_avbtool() {
 fn values_out_of_range_are_refused_even_with_a_right_crc() {
     for (at, value, error) in [
         (4, 2, MiscError::Version(2, 0)),
-        (5, 1, MiscError::Version(1, 1)),
+        (4, 0, MiscError::Version(0, 0)),
         (6, 1, MiscError::Field),
         (8, 16, MiscError::Field),
         (9, 8, MiscError::Field),

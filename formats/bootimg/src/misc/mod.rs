@@ -1,9 +1,16 @@
 //! The misc partition: a bootloader message that stays empty, and the metadata of the slots
 //! (AOSP `libavb_ab`, `AvbABData`).
 //!
-//! The partition holds exactly that: [`SlotMetadata::parse_partition`] refuses one with any
+//! Android's newer boot control HAL keeps another structure at the same place:
+//! [`BootloaderControl`]. The partition holds exactly one of them: [`SlotMetadata::parse_partition`] refuses one with any
 //! other byte set. The CRC-32 finds accidents, not attackers: what a slot may boot is decided by
 //! signatures and rollback indexes; this only says which slot to try first.
+
+mod bootloader_control;
+mod flow;
+
+pub use bootloader_control::{BootloaderControl, ControlSlot, MAX_SLOTS, MergeStatus};
+pub use flow::{Chosen, ROLLBACK_LOCATIONS, RollbackIndexes, SlotVerdict, choose_slot};
 
 /// Where the metadata is in the partition, in bytes.
 pub const METADATA_OFFSET: usize = 2048;
@@ -122,6 +129,7 @@ impl SlotState {
 /// The metadata of both slots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SlotMetadata {
+    minor_version: u8,
     slots: [SlotState; 2],
 }
 
@@ -129,7 +137,19 @@ impl SlotMetadata {
     /// The metadata of a device that has its system in slot a only: b is empty.
     #[must_use]
     pub const fn first_boot() -> Self {
-        Self { slots: [SlotState::FRESH, SlotState::UNBOOTABLE] }
+        Self { minor_version: 0, slots: [SlotState::FRESH, SlotState::UNBOOTABLE] }
+    }
+
+    /// The metadata that libavb_ab puts where it finds none: both slots fresh, a first.
+    #[must_use]
+    pub const fn initial() -> Self {
+        let second = SlotState { priority: MAX_PRIORITY - 1, ..SlotState::FRESH };
+        Self { minor_version: 0, slots: [SlotState::FRESH, second] }
+    }
+
+    /// Makes every slot that cannot boot unbootable in one and the same way.
+    pub fn normalize(&mut self) {
+        self.slots = self.slots.map(SlotState::normalized);
     }
 
     /// The state of a slot.
@@ -164,11 +184,13 @@ impl SlotMetadata {
         }
     }
 
-    /// The slot's system came up. Says whether the slot was bootable; if not, nothing changes.
+    /// The slot's system came up. Says whether the slot could have booted; if not, it becomes
+    /// [`SlotState::UNBOOTABLE`].
     pub const fn mark_successful(&mut self, slot: Slot) -> bool {
         let state = &mut self.slots[slot.index()];
         // The last try is counted before it boots, so the slot that now runs may have none left.
         if state.priority == 0 {
+            *state = SlotState::UNBOOTABLE;
             return false;
         }
         state.tries_remaining = 0;
@@ -192,7 +214,8 @@ impl SlotMetadata {
     #[must_use]
     pub fn encode(&self) -> [u8; METADATA_BYTES] {
         let mut out = [0; METADATA_BYTES];
-        out[..6].copy_from_slice(b"\0AB0\x01\x00");
+        out[..4].copy_from_slice(b"\0AB0");
+        out[4..6].copy_from_slice(&[1, self.minor_version]);
         for (field, slot) in out[8..16].chunks_exact_mut(4).zip(self.slots) {
             field[..3].copy_from_slice(&[
                 slot.priority,
@@ -205,7 +228,8 @@ impl SlotMetadata {
         out
     }
 
-    /// Reads the 32 bytes of the metadata.
+    /// Reads the 32 bytes of the metadata. A later minor version is read as far as it is known,
+    /// and kept.
     pub fn decode(bytes: &[u8; METADATA_BYTES]) -> Result<Self, MiscError> {
         if bytes[..4] != *b"\0AB0" {
             return Err(MiscError::Magic);
@@ -213,10 +237,10 @@ impl SlotMetadata {
         if bytes[28..] != crc32fast::hash(&bytes[..28]).to_be_bytes() {
             return Err(MiscError::Crc);
         }
-        if bytes[4..6] != [1, 0] {
+        if bytes[4] != 1 {
             return Err(MiscError::Version(bytes[4], bytes[5]));
         }
-        let mut metadata = Self::default();
+        let mut metadata = Self { minor_version: bytes[5], ..Self::default() };
         for (slot, field) in Slot::ALL.into_iter().zip(bytes[8..16].chunks_exact(4)) {
             let state = SlotState::new(field[0], field[1], field[2] == 1);
             metadata.set(slot, state.ok_or(MiscError::Field)?);
@@ -267,7 +291,7 @@ pub enum MiscError {
     #[error("the CRC-32 of the slot metadata is wrong")]
     Crc,
     /// Another version.
-    #[error("version {0}.{1} of the slot metadata is not supported: 1.0 is")]
+    #[error("version {0}.{1} of the slot metadata is not supported: 1 is")]
     Version(u8, u8),
     /// A value out of range, or a reserved byte that is not zero.
     #[error("the slot metadata has a field that is out of range or reserved")]
