@@ -4,6 +4,7 @@ use crate::tools::avb::Avb;
 use crate::tools::bootimg::Bootimg;
 use crate::tools::rpmb::Rpmb;
 use crate::tools::verity::Verity;
+use crate::tools::ota::Ota;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -59,6 +60,9 @@ pub(crate) enum Command {
     /// RPMB: storage that only its key's holder writes and nobody replays, behind a socket
     #[command(subcommand)]
     Rpmb(Rpmb),
+    /// Updates: make them out of images, as deltas too; sign, judge and apply them
+    #[command(subcommand)]
+    Ota(Ota),
 }
 
 /// Where everything lives.

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Verity(command) => tools::verity::run(command),
         Command::Bootimg(command) => tools::bootimg::run(command),
         Command::Rpmb(command) => tools::rpmb::run(command),
+        Command::Ota(command) => tools::ota::run(command),
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -5,3 +5,4 @@ pub(crate) mod avb;
 pub(crate) mod bootimg;
 pub(crate) mod rpmb;
 pub(crate) mod verity;
+pub(crate) mod ota;

@@ -1,0 +1,163 @@
+//! `holdfast ota make` and `delta`: images to an update.
+
+use super::arguments::{About, Delta, Make, Packing, Work};
+use super::file::{Disk, images};
+use super::sign::Keys;
+use super::{ordered, target};
+use crate::exit::{Exit, Misused};
+use anyhow::{Context, Result};
+use otazip::metadata::{DeviceState, Kind, Metadata};
+use payload::compress::Compression;
+use payload::delta::{Format, Options, Source};
+use payload::full;
+use payload::make::{Builder, Image};
+use payload::manifest::BLOCK_BYTES;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Operations by kind: how many, and bytes of their blobs.
+pub(super) type Census = BTreeMap<String, (u64, u64)>;
+
+/// `holdfast ota make`.
+pub(super) fn full(make: &Make) -> Result<Exit> {
+    let keys = Keys::read(&make.signing)?;
+    let compression = compression(make.work)?;
+    let mut builder = Builder::new(0);
+    say_about(&mut builder, &make.about);
+    let mut spool = target::Spool::beside(&make.output)?;
+    let mut census = Census::new();
+    for (name, path) in images(&make.images)? {
+        let (file, size) = Disk::open(&path)?;
+        let new = Image { size, sha256: file.sha256(0..size)? };
+        builder.partition(&name, None, new);
+        let work = |first, bytes: &[u8]| Ok(full::full(first, bytes, compression)?);
+        let mut sink = Sink { builder: &mut builder, spool: &mut spool, census: &mut census };
+        sink.image(&file, size, make.work, work).with_context(|| path.display().to_string())?;
+    }
+    let metadata = metadata(&make.about);
+    target::finish(builder, spool, &keys, metadata, &make.output)?.report(&census, make.work.json);
+    Ok(Exit::Held)
+}
+
+/// `holdfast ota delta`.
+pub(super) fn delta(delta: &Delta) -> Result<Exit> {
+    let keys = Keys::read(&delta.signing)?;
+    let format = if delta.no_brotli { Format::Bsdiff40 } else { Format::Bsdf2 };
+    let options = Options { format, compression: compression(delta.work)? };
+    let mut builder = Builder::new(options.minor_version());
+    say_about(&mut builder, &delta.about);
+    let mut spool = target::Spool::beside(&delta.output)?;
+    let mut census = Census::new();
+    for (name, path) in images(std::slice::from_ref(&delta.to))? {
+        let (file, size) = Disk::open(&path)?;
+        let new = Image { size, sha256: file.sha256(0..size)? };
+        let old = older(&delta.from, &name)?;
+        let old_image = old
+            .as_ref()
+            .map(|bytes| Image { size: bytes.len() as u64, sha256: crypto::digest::sha256(bytes) });
+        builder.partition(&name, old_image, new);
+        let source = old.as_deref().map(Source::new).transpose()?;
+        let work = |first, bytes: &[u8]| match &source {
+            Some(source) => Ok(source.steps(first, bytes, options)?),
+            None => Ok(full::full(first, bytes, options.compression)?),
+        };
+        let mut sink = Sink { builder: &mut builder, spool: &mut spool, census: &mut census };
+        sink.image(&file, size, delta.work, work).with_context(|| path.display().to_string())?;
+    }
+    let mut metadata = metadata(&delta.about);
+    metadata.precondition.build = list(&delta.from_fingerprint);
+    metadata.precondition.build_incremental.clone_from(&delta.from_incremental);
+    metadata.downgrade = delta.downgrade;
+    target::finish(builder, spool, &keys, metadata, &delta.output)?
+        .report(&census, delta.work.json);
+    Ok(Exit::Held)
+}
+
+/// The older image of a partition, whole in memory; `None` where there is none.
+fn older(folder: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    let path: PathBuf = folder.join(format!("{name}.img"));
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && folder.is_dir() => Ok(None),
+        Err(error) => Err(super::lacking(&path, &error)),
+    }
+}
+
+/// Where steps go.
+struct Sink<'a> {
+    builder: &'a mut Builder,
+    spool: &'a mut target::Spool,
+    census: &'a mut Census,
+}
+
+impl Sink<'_> {
+    /// Makes the steps of one image, a stretch on each core.
+    fn image(
+        &mut self,
+        file: &Disk,
+        size: u64,
+        work: Work,
+        steps: impl Fn(u64, &[u8]) -> Result<Vec<full::Step>> + Sync,
+    ) -> Result<()> {
+        let stretch = u64::from(work.stretch) << 20;
+        let count = usize::try_from(size.div_ceil(stretch))?;
+        let work = |number: usize| {
+            let start = number as u64 * stretch;
+            let bytes = file.read(start..size.min(start + stretch))?;
+            steps(start / BLOCK_BYTES, &bytes)
+        };
+        anyhow::ensure!(size > 0, "the image is empty");
+        ordered::run(count, work, |steps| {
+            for step in steps {
+                self.builder.step(&step)?;
+                self.spool.write_all(&step.blob)?;
+                let entry = self.census.entry(step.operation.kind.name()).or_default();
+                *entry = (entry.0 + 1, entry.1 + step.blob.len() as u64);
+            }
+            Ok(())
+        })
+    }
+}
+
+fn compression(work: Work) -> Result<Compression> {
+    let level = |default: u8, most: u8| match work.level.unwrap_or(default) {
+        level if level <= most => Ok(level),
+        level => Err(Misused(format!("--level {level}: {most} is the most"))),
+    };
+    Ok(match work.compression {
+        Packing::Xz => Compression::Xz(u32::from(level(6, 9)?)),
+        Packing::Bz2 => Compression::Bzip2,
+        Packing::Zstd => Compression::Zstd(i32::from(level(19, 22)?)),
+        Packing::None => Compression::None,
+    })
+}
+
+fn say_about(builder: &mut Builder, about: &About) {
+    builder.max_timestamp(about.timestamp);
+    if !about.security_patch.is_empty() {
+        builder.security_patch_level(&about.security_patch);
+    }
+}
+
+fn list(text: &str) -> Vec<String> {
+    if text.is_empty() { Vec::new() } else { vec![text.to_owned()] }
+}
+
+fn metadata(about: &About) -> Metadata {
+    Metadata {
+        kind: Kind::Ab,
+        wipe: about.wipe,
+        serials: about.serial.clone(),
+        precondition: DeviceState { device: about.device.clone(), ..DeviceState::default() },
+        postcondition: DeviceState {
+            build: list(&about.fingerprint),
+            build_incremental: about.incremental.clone(),
+            timestamp: about.timestamp,
+            sdk_level: about.sdk_level.clone(),
+            security_patch_level: about.security_patch.clone(),
+            ..DeviceState::default()
+        },
+        ..Metadata::default()
+    }
+}
