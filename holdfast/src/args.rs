@@ -5,6 +5,7 @@ use crate::tools::bootimg::Bootimg;
 use crate::tools::rpmb::Rpmb;
 use crate::tools::verity::Verity;
 use crate::tools::ota::Ota;
+use crate::tools::verity::Verity;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;

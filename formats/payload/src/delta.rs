@@ -12,6 +12,7 @@ use crate::full::{
     BLOCK, Step, gather, is_zero, offset, push_extent, replace, require_blocks, with_blob, zero,
 };
 use crate::manifest::{BLOCK_BYTES, Extent, Operation, OperationKind};
+use std::borrow::Cow;
 
 pub use crate::bsdiff::Format;
 
@@ -135,15 +136,24 @@ impl<'a> Source<'a> {
     }
 
     fn copy(&self, src_extents: Vec<Extent>, dst_extents: Vec<Extent>) -> Step {
-        let old = gather(0, self.old, &src_extents);
         let operation = Operation {
             kind: OperationKind::SourceCopy,
-            src_sha256_hash: Some(crypto::digest::sha256(&old).to_vec()),
+            src_sha256_hash: Some(self.sha256(&src_extents)),
             src_extents,
             dst_extents,
             ..Operation::default()
         };
         Step { operation, blob: Vec::new() }
+    }
+
+    /// SHA-256 of these extents of the old image, one after the other.
+    fn sha256(&self, extents: &[Extent]) -> Vec<u8> {
+        let mut hash = crypto::digest::Sha256::new();
+        for extent in extents {
+            let start = offset(extent.start_block);
+            hash.update(&self.old[start..start + offset(extent.num_blocks)]);
+        }
+        hash.finish().to_vec()
     }
 
     /// The smaller of a patch and the new data itself.
@@ -154,7 +164,10 @@ impl<'a> Source<'a> {
         extents: Vec<Extent>,
         options: Options,
     ) -> Result<Step, MakeError> {
-        let bytes = gather(first_block, new, &extents);
+        let bytes = match extents[..] {
+            [all] if offset(all.num_blocks) == new.len() => Cow::Borrowed(new),
+            _ => Cow::Owned(gather(first_block, new, &extents)),
+        };
         let runs = self.runs(&bytes, &extents);
         let explained: usize = runs.iter().map(|run| run.length).sum();
         if explained == 0 {
@@ -186,22 +199,21 @@ impl<'a> Source<'a> {
     fn patch(
         &self,
         bytes: &[u8],
-        mut runs: Vec<Run>,
+        runs: Vec<Run>,
         dst_extents: Vec<Extent>,
         format: Format,
     ) -> Result<Step, MakeError> {
         let src_extents = source_extents(runs.iter());
-        for run in &mut runs {
-            run.old = place(&src_extents, run).expect("the extents are those of the runs");
-        }
-        let old = gather(0, self.old, &src_extents);
-        let blob = bsdiff::encode(&old, bytes, &runs, format).map_err(MakeError::Compress)?;
+        let placed =
+            |run: &Run| place(&src_extents, run).expect("the extents are those of the runs");
+        let blob =
+            bsdiff::encode(self.old, bytes, &runs, placed, format).map_err(MakeError::Compress)?;
         let kind = match format {
             Format::Bsdiff40 => OperationKind::SourceBsdiff,
             Format::Bsdf2 => OperationKind::BrotliBsdiff,
         };
         let mut step = with_blob(kind, dst_extents, blob);
-        step.operation.src_sha256_hash = Some(crypto::digest::sha256(&old).to_vec());
+        step.operation.src_sha256_hash = Some(self.sha256(&src_extents));
         step.operation.src_extents = src_extents;
         Ok(step)
     }

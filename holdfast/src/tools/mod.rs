@@ -6,3 +6,4 @@ pub(crate) mod bootimg;
 pub(crate) mod rpmb;
 pub(crate) mod verity;
 pub(crate) mod ota;
+pub(crate) mod verity;

@@ -10,5 +10,6 @@ mod document;
 mod guest;
 mod images;
 mod rpmb_commands;
+mod ota;
 mod verity;
 mod verity_kernel;

@@ -35,6 +35,7 @@ pub(crate) fn all() -> Result<Vec<Contest>> {
         contests.push(duration(&format!("power-on: {stage}"), ours, peers));
     }
     contests.extend(verity::contests()?);
+    contests.extend(super::updates::all()?);
     Ok(contests)
 }
 

@@ -9,6 +9,7 @@ mod disk;
 mod folder;
 mod new_phone;
 mod story;
+mod updates;
 mod verity;
 
 use crate::peers;

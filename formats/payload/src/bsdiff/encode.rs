@@ -22,16 +22,23 @@ struct Streams {
 }
 
 /// A patch that makes `new` of `old`. `runs` say which parts of `new` resemble which of `old`; they
-/// are in the order of `new`, do not overlap and lie inside both.
-pub(crate) fn encode(old: &[u8], new: &[u8], runs: &[Run], format: Format) -> io::Result<Vec<u8>> {
-    let streams = streams(old, new, runs);
-    let pack = |data: &[u8]| match format {
-        Format::Bsdiff40 => Ok((1, compress(data, Compression::Bzip2)?)),
+/// are in the order of `new`, do not overlap and lie inside both. `placed` says where a run begins
+/// in the old file as whoever applies the patch sees it.
+pub(crate) fn encode(
+    old: &[u8],
+    new: &[u8],
+    runs: &[Run],
+    placed: impl Fn(&Run) -> usize,
+    format: Format,
+) -> io::Result<Vec<u8>> {
+    let streams = streams(old, new, runs, placed);
+    let pack = |data: Vec<u8>| match format {
+        Format::Bsdiff40 => Ok((1, compress(&data, Compression::Bzip2)?)),
         Format::Bsdf2 => smallest(data),
     };
-    let (control_kind, control) = pack(&streams.control)?;
-    let (diff_kind, diff) = pack(&streams.diff)?;
-    let (extra_kind, extra) = pack(&streams.extra)?;
+    let (control_kind, control) = pack(streams.control)?;
+    let (diff_kind, diff) = pack(streams.diff)?;
+    let (extra_kind, extra) = pack(streams.extra)?;
     let mut out = match format {
         Format::Bsdiff40 => b"BSDIFF40".to_vec(),
         Format::Bsdf2 => [&b"BSDF2"[..], &[control_kind, diff_kind, extra_kind]].concat(),
@@ -45,30 +52,31 @@ pub(crate) fn encode(old: &[u8], new: &[u8], runs: &[Run], format: Format) -> io
     Ok(out)
 }
 
-fn streams(old: &[u8], new: &[u8], runs: &[Run]) -> Streams {
+fn streams(old: &[u8], new: &[u8], runs: &[Run], placed: impl Fn(&Run) -> usize) -> Streams {
     let mut out = Streams::default();
     let (mut at, mut old_at) = (0, 0);
     // Each triple is a run and the gap behind it; before the first run there may be a gap.
     let lead = Run { new: 0, old: 0, length: 0 };
-    let first = runs.first().is_some_and(|run| run.new == 0 && run.old == 0);
-    let runs = if first { runs.to_vec() } else { [&[lead], runs].concat() };
-    for (index, run) in runs.iter().enumerate() {
+    let runs: Vec<(Run, usize)> = runs.iter().map(|run| (*run, placed(run))).collect();
+    let first = runs.first().is_some_and(|(run, placed)| run.new == 0 && *placed == 0);
+    let runs = if first { runs } else { [&[(lead, 0)], &runs[..]].concat() };
+    for (index, (run, placed)) in runs.iter().enumerate() {
         let next = runs.get(index + 1);
         let end = run.new + run.length;
-        let gap_end = next.map_or(new.len(), |next| next.new);
+        let gap_end = next.map_or(new.len(), |(next, _)| next.new);
         if run.length > 0 {
             let old = &old[run.old..run.old + run.length];
             let pairs = new[run.new..end].iter().zip(old);
             out.diff.extend(pairs.map(|(new, old)| new.wrapping_sub(*old)));
-            old_at = run.old + run.length;
+            old_at = placed + run.length;
         }
         out.extra.extend(&new[end.max(at)..gap_end]);
         at = gap_end;
-        let seek = next.map_or(0, |next| signed(next.old) - signed(old_at));
+        let seek = next.map_or(0, |(_, next)| signed(*next) - signed(old_at));
         for value in [signed(run.length), signed(gap_end - end), seek] {
             out.control.extend(encode_number(value));
         }
-        old_at = next.map_or(old_at, |next| next.old);
+        old_at = next.map_or(old_at, |(_, next)| *next);
     }
     out
 }
@@ -78,17 +86,17 @@ fn signed(value: usize) -> i64 {
 }
 
 /// The smallest form of a stream and BSDF2's number of it.
-fn smallest(data: &[u8]) -> io::Result<(u8, Vec<u8>)> {
+fn smallest(data: Vec<u8>) -> io::Result<(u8, Vec<u8>)> {
     if data.is_empty() {
-        return Ok((0, Vec::new()));
+        return Ok((0, data));
     }
     // What a quick look finds incompressible, a long one does too.
-    let quick = compress(data, Compression::Brotli(3))?;
+    let quick = compress(&data, Compression::Brotli(3))?;
     if quick.len() >= data.len() - data.len() / 64 && data.len() > 1 << 12 {
-        return Ok((0, data.to_vec()));
+        return Ok((0, data));
     }
-    let best = compress(data, Compression::Brotli(11))?;
-    let bzip2 = compress(data, Compression::Bzip2)?;
-    let forms = [(2, best), (2, quick), (1, bzip2), (0, data.to_vec())];
+    let best = compress(&data, Compression::Brotli(11))?;
+    let bzip2 = compress(&data, Compression::Bzip2)?;
+    let forms = [(2, best), (2, quick), (1, bzip2), (0, data)];
     Ok(forms.into_iter().min_by_key(|(_, form)| form.len()).expect("there are four"))
 }

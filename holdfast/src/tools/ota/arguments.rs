@@ -17,7 +17,8 @@ pub(crate) enum Ota {
     /// Make an update that turns older images into newer ones
     ///
     /// Every NAME.img in the newer folder becomes a partition; without an older image of that name
-    /// it is whole in the update. Memory: about one and a half times the largest older image.
+    /// it is whole in the update. Memory: one and a quarter of the largest older image, and
+    /// about 90 MiB a core.
     #[command(after_help = EXITS)]
     Delta(Delta),
     /// Sign an update with other keys
@@ -136,9 +137,9 @@ pub(crate) struct Work {
     #[arg(long, value_name = "LEVEL")]
     pub(crate) level: Option<u8>,
     /// MiB of an image that are one operation: larger ones compress better, smaller ones need
-    /// less memory on the device
-    #[arg(long, value_name = "MIB", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) stretch: u16,
+    /// less memory [default: 24; for a delta 12]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) stretch: Option<u16>,
     /// One JSON object on standard output
     #[arg(long)]
     pub(crate) json: bool,

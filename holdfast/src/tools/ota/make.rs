@@ -16,6 +16,11 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// MiB that are one operation: three dictionaries of xz, as `xz -T` splits its input.
+const FULL_STRETCH: u16 = 24;
+/// MiB that are one operation of a delta: two cores work on less than twice the older image.
+const DELTA_STRETCH: u16 = 12;
+
 /// Operations by kind: how many, and bytes of their blobs.
 pub(super) type Census = BTreeMap<String, (u64, u64)>;
 
@@ -33,7 +38,8 @@ pub(super) fn full(make: &Make) -> Result<Exit> {
         builder.partition(&name, None, new);
         let work = |first, bytes: &[u8]| Ok(full::full(first, bytes, compression)?);
         let mut sink = Sink { builder: &mut builder, spool: &mut spool, census: &mut census };
-        sink.image(&file, size, make.work, work).with_context(|| path.display().to_string())?;
+        sink.image(&file, size, make.work.stretch.unwrap_or(FULL_STRETCH), work)
+            .with_context(|| path.display().to_string())?;
     }
     let metadata = metadata(&make.about);
     target::finish(builder, spool, &keys, metadata, &make.output)?.report(&census, make.work.json);
@@ -45,6 +51,7 @@ pub(super) fn delta(delta: &Delta) -> Result<Exit> {
     let keys = Keys::read(&delta.signing)?;
     let format = if delta.no_brotli { Format::Bsdiff40 } else { Format::Bsdf2 };
     let options = Options { format, compression: compression(delta.work)? };
+    let stretch = delta.work.stretch.unwrap_or(DELTA_STRETCH);
     let mut builder = Builder::new(options.minor_version());
     say_about(&mut builder, &delta.about);
     let mut spool = target::Spool::beside(&delta.output)?;
@@ -63,7 +70,7 @@ pub(super) fn delta(delta: &Delta) -> Result<Exit> {
             None => Ok(full::full(first, bytes, options.compression)?),
         };
         let mut sink = Sink { builder: &mut builder, spool: &mut spool, census: &mut census };
-        sink.image(&file, size, delta.work, work).with_context(|| path.display().to_string())?;
+        sink.image(&file, size, stretch, work).with_context(|| path.display().to_string())?;
     }
     let mut metadata = metadata(&delta.about);
     metadata.precondition.build = list(&delta.from_fingerprint);
@@ -97,10 +104,10 @@ impl Sink<'_> {
         &mut self,
         file: &Disk,
         size: u64,
-        work: Work,
+        stretch: u16,
         steps: impl Fn(u64, &[u8]) -> Result<Vec<full::Step>> + Sync,
     ) -> Result<()> {
-        let stretch = u64::from(work.stretch) << 20;
+        let stretch = u64::from(stretch) << 20;
         let count = usize::try_from(size.div_ceil(stretch))?;
         let work = |number: usize| {
             let start = number as u64 * stretch;
