@@ -10,8 +10,6 @@ use std::io::{self, BufRead, ErrorKind, Read};
 const XZ_MEMORY: u64 = 66 << 20;
 /// log2 of zstd's largest window.
 const ZSTD_WINDOW_LOG: u32 = 27;
-/// log2 of brotli's window: the slow search takes 32 MiB for it, four times that for the largest.
-const BROTLI_WINDOW_LOG: u32 = 22;
 
 /// How a blob is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +22,13 @@ pub enum Compression {
     Bzip2,
     /// zstd with level 1 to 22.
     Zstd(i32),
-    /// brotli with quality 0 to 11.
-    Brotli(u32),
+    /// brotli.
+    Brotli {
+        /// 0 to 11.
+        quality: u32,
+        /// log2 of the window, 16 to 24. The slow search takes eight times the window.
+        window: u32,
+    },
 }
 
 /// Compresses `data`.
@@ -42,8 +45,8 @@ pub fn compress(data: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
                 .read_to_end(&mut out)?;
         }
         Compression::Zstd(level) => out = zstd::bulk::compress(data, level)?,
-        Compression::Brotli(quality) => {
-            let window = (data.len().max(1).ilog2() + 1).clamp(16, BROTLI_WINDOW_LOG);
+        Compression::Brotli { quality, window } => {
+            let window = (data.len().max(1).ilog2() + 1).clamp(16, window.clamp(16, 24));
             let parameters = brotli::enc::BrotliEncoderParams {
                 quality: i32::try_from(quality).unwrap_or(11),
                 lgwin: i32::try_from(window).unwrap_or(22),
@@ -100,7 +103,7 @@ impl<'a> Decoder<'a> {
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
                 Self::Zstd(decoder)
             }
-            Compression::Brotli(_) => {
+            Compression::Brotli { .. } => {
                 Self::Brotli(Box::new(brotli::Decompressor::new(blob, BROTLI_BUFFER)))
             }
         })

@@ -12,7 +12,6 @@ use crate::full::{
     BLOCK, Step, gather, is_zero, offset, push_extent, replace, require_blocks, with_blob, zero,
 };
 use crate::manifest::{BLOCK_BYTES, Extent, Operation, OperationKind};
-use std::borrow::Cow;
 
 pub use crate::bsdiff::Format;
 
@@ -68,15 +67,16 @@ impl<'a> Source<'a> {
 
     /// The steps that make `new`, which goes to the blocks from `first_block` on.
     ///
-    /// Stretches are independent: a caller gives each of its cores another one.
+    /// Stretches are independent: a caller gives each of its cores another one. Memory: twice the
+    /// stretch and 30 MiB.
     pub fn steps(
         &self,
         first_block: u64,
-        new: &[u8],
+        new: Vec<u8>,
         options: Options,
     ) -> Result<Vec<Step>, MakeError> {
         require_blocks(new.len() as u64)?;
-        let mut classes = self.classify(first_block, new);
+        let mut classes = self.classify(first_block, &new);
         absorb_short_runs(&mut classes);
         let mut copied = (Vec::new(), Vec::new());
         let (mut zeros, mut changed) = (Vec::new(), Vec::new());
@@ -156,28 +156,28 @@ impl<'a> Source<'a> {
         hash.finish().to_vec()
     }
 
-    /// The smaller of a patch and the new data itself.
+    /// A patch, or the new data itself where that is smaller.
     fn change(
         &self,
         first_block: u64,
-        new: &[u8],
+        new: Vec<u8>,
         extents: Vec<Extent>,
         options: Options,
     ) -> Result<Step, MakeError> {
         let bytes = match extents[..] {
-            [all] if offset(all.num_blocks) == new.len() => Cow::Borrowed(new),
-            _ => Cow::Owned(gather(first_block, new, &extents)),
+            [all] if offset(all.num_blocks) == new.len() => new,
+            _ => gather(first_block, &new, &extents),
         };
         let runs = self.runs(&bytes, &extents);
         let explained: usize = runs.iter().map(|run| run.length).sum();
+        if explained > bytes.len() / 2 {
+            return self.patch(bytes, &runs, extents, options.format);
+        }
+        let plain = replace(extents.clone(), &bytes, options.compression)?;
         if explained == 0 {
-            return replace(extents, &bytes, options.compression);
+            return Ok(plain);
         }
-        let patch = self.patch(&bytes, runs, extents.clone(), options.format)?;
-        if explained > bytes.len() / 2 && patch.blob.len() < bytes.len() / 2 {
-            return Ok(patch);
-        }
-        let plain = replace(extents, &bytes, options.compression)?;
+        let patch = self.patch(bytes, &runs, extents, options.format)?;
         Ok(if plain.blob.len() <= patch.blob.len() { plain } else { patch })
     }
 
@@ -198,8 +198,8 @@ impl<'a> Source<'a> {
 
     fn patch(
         &self,
-        bytes: &[u8],
-        runs: Vec<Run>,
+        bytes: Vec<u8>,
+        runs: &[Run],
         dst_extents: Vec<Extent>,
         format: Format,
     ) -> Result<Step, MakeError> {
@@ -207,7 +207,7 @@ impl<'a> Source<'a> {
         let placed =
             |run: &Run| place(&src_extents, run).expect("the extents are those of the runs");
         let blob =
-            bsdiff::encode(self.old, bytes, &runs, placed, format).map_err(MakeError::Compress)?;
+            bsdiff::encode(self.old, bytes, runs, placed, format).map_err(MakeError::Compress)?;
         let kind = match format {
             Format::Bsdiff40 => OperationKind::SourceBsdiff,
             Format::Bsdf2 => OperationKind::BrotliBsdiff,

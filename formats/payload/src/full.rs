@@ -68,7 +68,7 @@ pub(crate) fn replace(
         Compression::Xz(_) => OperationKind::ReplaceXz,
         Compression::Bzip2 => OperationKind::ReplaceBz,
         Compression::Zstd(_) => OperationKind::ReplaceZstd,
-        Compression::None | Compression::Brotli(_) => OperationKind::Replace,
+        Compression::None | Compression::Brotli { .. } => OperationKind::Replace,
     };
     if kind != OperationKind::Replace {
         let packed = compress(bytes, compression).map_err(MakeError::Compress)?;

@@ -13,6 +13,11 @@ pub enum Format {
     Bsdf2,
 }
 
+/// log2 of the window for differences: nearly all of them zero, they repeat nothing from far away.
+const NEAR: u32 = 18;
+/// log2 of the window for everything else.
+const FAR: u32 = 22;
+
 /// The streams before they are compressed.
 #[derive(Default)]
 struct Streams {
@@ -26,24 +31,27 @@ struct Streams {
 /// in the old file as whoever applies the patch sees it.
 pub(crate) fn encode(
     old: &[u8],
-    new: &[u8],
+    new: Vec<u8>,
     runs: &[Run],
     placed: impl Fn(&Run) -> usize,
     format: Format,
 ) -> io::Result<Vec<u8>> {
-    let streams = streams(old, new, runs, placed);
-    let pack = |data: Vec<u8>| match format {
+    let size = new.len();
+    let streams = streams(old, &new, runs, placed);
+    // Large, and no longer needed.
+    drop(new);
+    let pack = |data: Vec<u8>, window| match format {
         Format::Bsdiff40 => Ok((1, compress(&data, Compression::Bzip2)?)),
-        Format::Bsdf2 => smallest(data),
+        Format::Bsdf2 => smallest(data, window),
     };
-    let (control_kind, control) = pack(streams.control)?;
-    let (diff_kind, diff) = pack(streams.diff)?;
-    let (extra_kind, extra) = pack(streams.extra)?;
+    let (control_kind, control) = pack(streams.control, FAR)?;
+    let (diff_kind, diff) = pack(streams.diff, NEAR)?;
+    let (extra_kind, extra) = pack(streams.extra, FAR)?;
     let mut out = match format {
         Format::Bsdiff40 => b"BSDIFF40".to_vec(),
         Format::Bsdf2 => [&b"BSDF2"[..], &[control_kind, diff_kind, extra_kind]].concat(),
     };
-    for length in [control.len(), diff.len(), new.len()] {
+    for length in [control.len(), diff.len(), size] {
         out.extend(encode_number(i64::try_from(length).expect("memory is below 2^63 bytes")));
     }
     for stream in [control, diff, extra] {
@@ -86,16 +94,17 @@ fn signed(value: usize) -> i64 {
 }
 
 /// The smallest form of a stream and BSDF2's number of it.
-fn smallest(data: Vec<u8>) -> io::Result<(u8, Vec<u8>)> {
+fn smallest(data: Vec<u8>, window: u32) -> io::Result<(u8, Vec<u8>)> {
     if data.is_empty() {
         return Ok((0, data));
     }
     // What a quick look finds incompressible, a long one does too.
-    let quick = compress(&data, Compression::Brotli(3))?;
+    let brotli = |quality| compress(&data, Compression::Brotli { quality, window });
+    let quick = brotli(3)?;
     if quick.len() >= data.len() - data.len() / 64 && data.len() > 1 << 12 {
         return Ok((0, data));
     }
-    let best = compress(&data, Compression::Brotli(11))?;
+    let best = brotli(11)?;
     let bzip2 = compress(&data, Compression::Bzip2)?;
     let forms = [(2, best), (2, quick), (1, bzip2), (0, data)];
     Ok(forms.into_iter().min_by_key(|(_, form)| form.len()).expect("there are four"))

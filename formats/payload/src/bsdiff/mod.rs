@@ -22,7 +22,7 @@ const HEADER_BYTES: usize = 32;
 /// A patch that makes `new` of `old`, in memory of a quarter of `old` besides the two.
 pub fn diff(old: &[u8], new: &[u8], format: Format) -> std::io::Result<Vec<u8>> {
     let runs = runs(old, &Index::new(old), new, &[Region { new: 0, old: 0 }]);
-    encode(old, new, &runs, |run: &Run| run.old, format)
+    encode(old, new.to_vec(), &runs, |run: &Run| run.old, format)
 }
 
 /// BSDF2's number of a compression.
@@ -30,7 +30,7 @@ const fn compression(number: u8) -> Option<Compression> {
     Some(match number {
         0 => Compression::None,
         1 => Compression::Bzip2,
-        2 => Compression::Brotli(11),
+        2 => Compression::Brotli { quality: 11, window: 24 },
         _ => return None,
     })
 }

@@ -98,7 +98,7 @@ pub(crate) fn delta_payload(old: &[u8], new: &[u8], options: delta::Options) -> 
     builder.partition("system", Some(image(old)), image(new));
     let source = delta::Source::new(old).unwrap();
     for (number, stretch) in new.chunks(1024 * BLOCK).enumerate() {
-        for step in source.steps(number as u64 * 1024, stretch, options).unwrap() {
+        for step in source.steps(number as u64 * 1024, stretch.to_vec(), options).unwrap() {
             builder.step(&step).unwrap();
             blobs.extend(&step.blob);
         }

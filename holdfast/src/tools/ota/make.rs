@@ -36,7 +36,7 @@ pub(super) fn full(make: &Make) -> Result<Exit> {
         let (file, size) = Disk::open(&path)?;
         let new = Image { size, sha256: file.sha256(0..size)? };
         builder.partition(&name, None, new);
-        let work = |first, bytes: &[u8]| Ok(full::full(first, bytes, compression)?);
+        let work = |first, bytes: Vec<u8>| Ok(full::full(first, &bytes, compression)?);
         let mut sink = Sink { builder: &mut builder, spool: &mut spool, census: &mut census };
         sink.image(&file, size, make.work.stretch.unwrap_or(FULL_STRETCH), work)
             .with_context(|| path.display().to_string())?;
@@ -65,9 +65,9 @@ pub(super) fn delta(delta: &Delta) -> Result<Exit> {
             .map(|bytes| Image { size: bytes.len() as u64, sha256: crypto::digest::sha256(bytes) });
         builder.partition(&name, old_image, new);
         let source = old.as_deref().map(Source::new).transpose()?;
-        let work = |first, bytes: &[u8]| match &source {
+        let work = |first, bytes: Vec<u8>| match &source {
             Some(source) => Ok(source.steps(first, bytes, options)?),
-            None => Ok(full::full(first, bytes, options.compression)?),
+            None => Ok(full::full(first, &bytes, options.compression)?),
         };
         let mut sink = Sink { builder: &mut builder, spool: &mut spool, census: &mut census };
         sink.image(&file, size, stretch, work).with_context(|| path.display().to_string())?;
@@ -105,14 +105,14 @@ impl Sink<'_> {
         file: &Disk,
         size: u64,
         stretch: u16,
-        steps: impl Fn(u64, &[u8]) -> Result<Vec<full::Step>> + Sync,
+        steps: impl Fn(u64, Vec<u8>) -> Result<Vec<full::Step>> + Sync,
     ) -> Result<()> {
         let stretch = u64::from(stretch) << 20;
         let count = usize::try_from(size.div_ceil(stretch))?;
         let work = |number: usize| {
             let start = number as u64 * stretch;
             let bytes = file.read(start..size.min(start + stretch))?;
-            steps(start / BLOCK_BYTES, &bytes)
+            steps(start / BLOCK_BYTES, bytes)
         };
         anyhow::ensure!(size > 0, "the image is empty");
         ordered::run(count, work, |steps| {
