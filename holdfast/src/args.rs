@@ -2,9 +2,8 @@
 
 use crate::tools::avb::Avb;
 use crate::tools::bootimg::Bootimg;
-use crate::tools::rpmb::Rpmb;
-use crate::tools::verity::Verity;
 use crate::tools::ota::Ota;
+use crate::tools::rpmb::Rpmb;
 use crate::tools::verity::Verity;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;

@@ -3,7 +3,6 @@
 
 pub(crate) mod avb;
 pub(crate) mod bootimg;
-pub(crate) mod rpmb;
-pub(crate) mod verity;
 pub(crate) mod ota;
+pub(crate) mod rpmb;
 pub(crate) mod verity;

@@ -9,7 +9,7 @@ mod data;
 mod document;
 mod guest;
 mod images;
-mod rpmb_commands;
 mod ota;
+mod rpmb_commands;
 mod verity;
 mod verity_kernel;

@@ -137,7 +137,7 @@ pub(crate) struct Work {
     #[arg(long, value_name = "LEVEL")]
     pub(crate) level: Option<u8>,
     /// MiB of an image that are one operation: larger ones compress better, smaller ones need
-    /// less memory [default: 24; for a delta 12]
+    /// less memory [default: 24]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) stretch: Option<u16>,
     /// One JSON object on standard output

@@ -16,10 +16,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// MiB that are one operation: three dictionaries of xz, as `xz -T` splits its input.
-const FULL_STRETCH: u16 = 24;
-/// MiB that are one operation of a delta: two cores work on less than twice the older image.
-const DELTA_STRETCH: u16 = 12;
+/// MiB that are one operation: three dictionaries of xz, as `xz -T` splits its input. A delta on two
+/// cores needs less than twice the older image with it.
+const STRETCH: u16 = 24;
 
 /// Operations by kind: how many, and bytes of their blobs.
 pub(super) type Census = BTreeMap<String, (u64, u64)>;
@@ -38,7 +37,7 @@ pub(super) fn full(make: &Make) -> Result<Exit> {
         builder.partition(&name, None, new);
         let work = |first, bytes: Vec<u8>| Ok(full::full(first, &bytes, compression)?);
         let mut sink = Sink { builder: &mut builder, spool: &mut spool, census: &mut census };
-        sink.image(&file, size, make.work.stretch.unwrap_or(FULL_STRETCH), work)
+        sink.image(&file, size, make.work.stretch.unwrap_or(STRETCH), work)
             .with_context(|| path.display().to_string())?;
     }
     let metadata = metadata(&make.about);
@@ -51,7 +50,7 @@ pub(super) fn delta(delta: &Delta) -> Result<Exit> {
     let keys = Keys::read(&delta.signing)?;
     let format = if delta.no_brotli { Format::Bsdiff40 } else { Format::Bsdf2 };
     let options = Options { format, compression: compression(delta.work)? };
-    let stretch = delta.work.stretch.unwrap_or(DELTA_STRETCH);
+    let stretch = delta.work.stretch.unwrap_or(STRETCH);
     let mut builder = Builder::new(options.minor_version());
     say_about(&mut builder, &delta.about);
     let mut spool = target::Spool::beside(&delta.output)?;
