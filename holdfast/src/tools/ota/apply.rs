@@ -97,7 +97,7 @@ impl<'u> Job<'u> {
             Ok(bytes_in(&operation.dst_extents))
         };
         let (mut done, mut since) = (self.resumed, 0);
-        ordered::run(left.len(), work, |written| {
+        ordered::run(left.len(), ordered::cores(), work, |written| {
             done += 1;
             since += written;
             if since >= BETWEEN {
@@ -148,7 +148,7 @@ fn ordered_paths(job: &Job<'_>) -> Result<Vec<PathBuf>> {
         }
         Ok(part.target.0.sync_all()?)
     };
-    if let Err(error) = ordered::run(job.parts.len(), check, |()| Ok(())) {
+    if let Err(error) = ordered::run(job.parts.len(), ordered::cores(), check, |()| Ok(())) {
         // Going on from here would end here again.
         let _ = std::fs::remove_file(job.folder.join(CHECKPOINT));
         return Err(error);

@@ -17,8 +17,8 @@ pub(crate) enum Ota {
     /// Make an update that turns older images into newer ones
     ///
     /// Every NAME.img in the newer folder becomes a partition; without an older image of that name
-    /// it is whole in the update. Memory: one and a quarter of the largest older image, and
-    /// about 90 MiB a core.
+    /// it is whole in the update. Memory: no more than twice the largest older
+    /// image; as many cores work as fit into that.
     #[command(after_help = EXITS)]
     Delta(Delta),
     /// Sign an update with other keys
@@ -137,7 +137,7 @@ pub(crate) struct Work {
     #[arg(long, value_name = "LEVEL")]
     pub(crate) level: Option<u8>,
     /// MiB of an image that are one operation: larger ones compress better, smaller ones need
-    /// less memory [default: 24]
+    /// less memory [default: 24; for a delta 64]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) stretch: Option<u16>,
     /// One JSON object on standard output

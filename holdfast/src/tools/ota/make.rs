@@ -16,9 +16,35 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// MiB that are one operation: three dictionaries of xz, as `xz -T` splits its input. A delta on two
-/// cores needs less than twice the older image with it.
-const STRETCH: u16 = 24;
+/// MiB that are one operation: three dictionaries of xz, as `xz -T` splits its input.
+const FULL_STRETCH: u16 = 24;
+/// MiB that are one operation of a delta: what is new in it is compressed together.
+const DELTA_STRETCH: u16 = 64;
+
+/// How an image is split.
+#[derive(Clone, Copy)]
+struct Split {
+    /// Bytes of a stretch.
+    stretch: u64,
+    /// Stretches that are worked on at the same time.
+    cores: usize,
+}
+
+impl Split {
+    fn full(work: Work) -> Self {
+        let stretch = u64::from(work.stretch.unwrap_or(FULL_STRETCH)) << 20;
+        Self { stretch, cores: ordered::cores() }
+    }
+
+    /// All cores, but no more memory than twice the older image: the image, a quarter of it for
+    /// its index, and for each core twice a stretch and the compressor's 30 MiB.
+    fn delta(work: Work, old: usize) -> Self {
+        let stretch = u64::from(work.stretch.unwrap_or(DELTA_STRETCH)) << 20;
+        let left = old as u64 / 4 * 3 / (2 * stretch + (30 << 20));
+        let cores = usize::try_from(left).unwrap_or(usize::MAX);
+        Self { stretch, cores: cores.clamp(1, ordered::cores()) }
+    }
+}
 
 /// Operations by kind: how many, and bytes of their blobs.
 pub(super) type Census = BTreeMap<String, (u64, u64)>;
@@ -37,7 +63,7 @@ pub(super) fn full(make: &Make) -> Result<Exit> {
         builder.partition(&name, None, new);
         let work = |first, bytes: Vec<u8>| Ok(full::full(first, &bytes, compression)?);
         let mut sink = Sink { builder: &mut builder, spool: &mut spool, census: &mut census };
-        sink.image(&file, size, make.work.stretch.unwrap_or(STRETCH), work)
+        sink.image(&file, size, Split::full(make.work), work)
             .with_context(|| path.display().to_string())?;
     }
     let metadata = metadata(&make.about);
@@ -50,7 +76,6 @@ pub(super) fn delta(delta: &Delta) -> Result<Exit> {
     let keys = Keys::read(&delta.signing)?;
     let format = if delta.no_brotli { Format::Bsdiff40 } else { Format::Bsdf2 };
     let options = Options { format, compression: compression(delta.work)? };
-    let stretch = delta.work.stretch.unwrap_or(STRETCH);
     let mut builder = Builder::new(options.minor_version());
     say_about(&mut builder, &delta.about);
     let mut spool = target::Spool::beside(&delta.output)?;
@@ -64,12 +89,16 @@ pub(super) fn delta(delta: &Delta) -> Result<Exit> {
             .map(|bytes| Image { size: bytes.len() as u64, sha256: crypto::digest::sha256(bytes) });
         builder.partition(&name, old_image, new);
         let source = old.as_deref().map(Source::new).transpose()?;
+        let split = match &old {
+            Some(old) => Split::delta(delta.work, old.len()),
+            None => Split::full(delta.work),
+        };
         let work = |first, bytes: Vec<u8>| match &source {
             Some(source) => Ok(source.steps(first, bytes, options)?),
             None => Ok(full::full(first, &bytes, options.compression)?),
         };
         let mut sink = Sink { builder: &mut builder, spool: &mut spool, census: &mut census };
-        sink.image(&file, size, stretch, work).with_context(|| path.display().to_string())?;
+        sink.image(&file, size, split, work).with_context(|| path.display().to_string())?;
     }
     let mut metadata = metadata(&delta.about);
     metadata.precondition.build = list(&delta.from_fingerprint);
@@ -103,10 +132,10 @@ impl Sink<'_> {
         &mut self,
         file: &Disk,
         size: u64,
-        stretch: u16,
+        split: Split,
         steps: impl Fn(u64, Vec<u8>) -> Result<Vec<full::Step>> + Sync,
     ) -> Result<()> {
-        let stretch = u64::from(stretch) << 20;
+        let Split { stretch, cores } = split;
         let count = usize::try_from(size.div_ceil(stretch))?;
         let work = |number: usize| {
             let start = number as u64 * stretch;
@@ -114,7 +143,7 @@ impl Sink<'_> {
             steps(start / BLOCK_BYTES, bytes)
         };
         anyhow::ensure!(size > 0, "the image is empty");
-        ordered::run(count, work, |steps| {
+        ordered::run(count, cores, work, |steps| {
             for step in steps {
                 self.builder.step(&step)?;
                 self.spool.write_all(&step.blob)?;

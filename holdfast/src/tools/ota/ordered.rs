@@ -12,14 +12,20 @@ struct Shared<T> {
     ready: BTreeMap<usize, Result<T>>,
 }
 
-/// Does `work` for 0 to `count` on every core, and gives `take` the results in that order. Few
+/// How many cores there are.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Does `work` for 0 to `count` on so many `cores`, and gives `take` the results in that order. Few
 /// results wait at any time. The first error ends it.
 pub(super) fn run<T: Send>(
     count: usize,
+    cores: usize,
     work: impl Fn(usize) -> Result<T> + Sync,
     mut take: impl FnMut(T) -> Result<()>,
 ) -> Result<()> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = cores.max(1);
     let shared = Mutex::new(Shared { next: 0, taken: 0, stop: false, ready: BTreeMap::new() });
     let changed = Condvar::new();
     let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +80,7 @@ mod tests {
     fn results_come_in_order_and_the_first_error_ends_it() {
         let mut seen = Vec::new();
         let squares = |number: usize| Ok(number * number);
-        super::run(50, squares, |it| {
+        super::run(50, 3, squares, |it| {
             seen.push(it);
             Ok(())
         })
@@ -82,11 +88,11 @@ mod tests {
         assert!(seen.iter().copied().eq((0..50).map(|number| number * number)));
         let failing = |number| if number == 7 { anyhow::bail!("seven") } else { Ok(number) };
         let mut last = 0;
-        let answer = super::run(50, failing, |it| {
+        let answer = super::run(50, 3, failing, |it| {
             last = it;
             Ok(())
         });
         assert_eq!((answer.unwrap_err().to_string().as_str(), last), ("seven", 6));
-        super::run(0, squares, |_| Ok(())).unwrap();
+        super::run(0, 3, squares, |_| Ok(())).unwrap();
     }
 }
