@@ -146,6 +146,16 @@ pub(crate) enum Cloud {
     },
 }
 
+/// Where the bootloader's lock changes, and how that is told.
+#[derive(Debug, Args)]
+pub(crate) struct Relock {
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Device {
     /// Make a board: fuses, keys, certificate, signed flash image
@@ -197,6 +207,45 @@ pub(crate) enum Device {
         /// The program and its arguments
         #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
         program: Vec<OsString>,
+    },
+    /// Unlock the bootloader: any system boots then, and all data is erased
+    ///
+    /// The person agrees on the trusted screen; then the device restarts. Refused while
+    /// find-device is on.
+    #[command(after_help = EXITS)]
+    Unlock(Relock),
+    /// Lock the bootloader: only a signed system boots then, and all data is erased
+    ///
+    /// Refused with the reason where the images on the flash would not boot locked. The person
+    /// agrees on the trusted screen; then the device restarts.
+    #[command(after_help = EXITS)]
+    Lock(Relock),
+    /// Trust a key of your own beside the maker's (avb_custom_key), while the bootloader is
+    /// unlocked
+    ///
+    /// A locked device boots what this key signed in yellow and shows the key's fingerprint.
+    #[command(after_help = EXITS)]
+    SetCustomKey {
+        #[command(flatten)]
+        state: StateDir,
+        /// AVB public-key blob, as `avbtool extract_public_key` writes it
+        #[arg(value_name = "FILE", required_unless_present = "clear")]
+        key: Option<PathBuf>,
+        /// Trust the maker's key alone again
+        #[arg(long, conflicts_with = "key")]
+        clear: bool,
+    },
+    /// Revoke a root key of the maker by fuse, for good; the device is off
+    ///
+    /// What that key signed does not boot any more. Refused where nothing on the flash would boot
+    /// then: flash what the other key signed first. The last key stays.
+    #[command(after_help = EXITS)]
+    RevokeKey {
+        #[command(flatten)]
+        state: StateDir,
+        /// The key's slot in the fuses: 1 or 2
+        #[arg(value_name = "SLOT")]
+        slot: usize,
     },
     /// Say how the device is; exit code 1 while it is off or its system is not up
     #[command(after_help = EXITS)]

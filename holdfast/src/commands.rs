@@ -5,7 +5,7 @@ use crate::exit::{Exit, Lacking};
 use crate::programs::become_program;
 use crate::state::State;
 use crate::story::{Enrolling, Memory};
-use crate::{doctor as examination, radio, story};
+use crate::{bootloader, doctor as examination, radio, story};
 use anyhow::{Context, Result};
 use http_link::Client;
 use serde_json::Value;
@@ -62,7 +62,7 @@ fn arguments<const N: usize>(pairs: [(&str, OsString); N]) -> Vec<OsString> {
     std::iter::once("serve".into()).chain(flat).collect()
 }
 
-/// `holdfast device make|boot|status`.
+/// `holdfast device …`.
 pub(crate) async fn device(command: Device) -> Result<Exit> {
     match command {
         Device::Make { state, enrol, cloud_ca, maker_credential } => {
@@ -87,6 +87,20 @@ pub(crate) async fn device(command: Device) -> Result<Exit> {
             Ok(Exit::Held)
         }
         Device::Run { state, program } => run(&made(&state)?, &program),
+        Device::Unlock(asked) => {
+            bootloader::set_lock(&made(&asked.state)?, false, asked.json).await
+        }
+        Device::Lock(asked) => bootloader::set_lock(&made(&asked.state)?, true, asked.json).await,
+        Device::SetCustomKey { state, key, .. } => {
+            bootloader::set_custom_key(&made(&state)?, key.as_deref()).await
+        }
+        Device::RevokeKey { state, slot } => {
+            let state = made(&state)?;
+            let mut args: Vec<OsString> = vec!["--state".into(), state.path("device").into()];
+            args.extend(["--revoke-key".into(), slot.to_string().into()]);
+            become_program("holdfast-board", &args)?;
+            Ok(Exit::Held)
+        }
         Device::Status { state, json } => status(&made(&state)?, json).await,
     }
 }
@@ -142,8 +156,12 @@ async fn status(state: &State, json: bool) -> Result<Exit> {
             println!("boot {} of this board; the system is up: {up}", status.boot_no.unwrap_or(0))
         }
     }
-    for name in ["serial", "boot_state", "account", "device_id", "ce_open", "cloud_connected"] {
-        println!("{name:<16} {}", system[name]);
+    for refused in &status.tried {
+        println!("tried before: {}", refused.line());
+    }
+    let names = ["serial", "boot_state", "boot_key", "bootloader_locked", "account", "device_id"];
+    for name in names.into_iter().chain(["ce_open", "cloud_connected"]) {
+        println!("{name:<18} {}", system[name]);
     }
     Ok(if up { Exit::Held } else { Exit::Failed })
 }

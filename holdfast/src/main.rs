@@ -2,6 +2,7 @@
 //! programs; what they do is theirs.
 
 mod args;
+mod bootloader;
 mod commands;
 mod doctor;
 mod exit;

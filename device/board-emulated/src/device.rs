@@ -196,8 +196,24 @@ impl Device {
             }
             if self.parts.board.is_refused() && self.running.is_some() {
                 self.power_off(inbox);
+                self.try_again(inbox);
             }
         }
+    }
+
+    /// A slot that was refused before it ever proved itself is tried again while it has tries;
+    /// then the ROM falls back to the other one. Each turn uses a try up, so there is an end.
+    fn try_again(&mut self, inbox: &Receiver<Event>) {
+        while self.running.is_none() && self.parts.board.is_refused() && self.is_on_trial() {
+            self.power_off(inbox);
+            self.power_on_or_say_why(true);
+        }
+    }
+
+    fn is_on_trial(&self) -> bool {
+        let flash = OpenOptions::new().read(true).open(self.parts.places.flash());
+        let tried = self.parts.board.slot();
+        tried.zip(flash.ok()).is_some_and(|(slot, flash)| rom::is_on_trial(&flash, slot))
     }
 
     fn press(&mut self, button: Button, inbox: &Receiver<Event>) {
@@ -207,10 +223,15 @@ impl Device {
         if button != Button::Off && self.running.is_none() {
             // What is left of a device that went down by itself goes first.
             self.power_off(inbox);
-            if let Err(error) = self.power_on() {
-                self.parts.board.refuse("rom", "POLICY", error.to_string());
-                self.parts.board.powered_off();
-            }
+            self.power_on_or_say_why(false);
+            self.try_again(inbox);
+        }
+    }
+
+    fn power_on_or_say_why(&mut self, again: bool) {
+        if let Err(error) = self.power_on(again) {
+            self.parts.board.refuse("rom", "POLICY", error.to_string());
+            self.parts.board.powered_off();
         }
     }
 
@@ -237,10 +258,10 @@ impl Device {
         }
     }
 
-    fn power_on(&mut self) -> io::Result<()> {
+    fn power_on(&mut self, again: bool) -> io::Result<()> {
         let parts = &self.parts;
         let boot_no = next_boot_no(&parts.places.boots())?;
-        parts.board.powered_on(boot_no);
+        parts.board.powered_on(boot_no, again);
         fs::create_dir_all(parts.places.data())?;
         fs::create_dir_all(parts.places.run())?;
         let (clock, entropy) = (parts.clock.clone(), parts.entropy.clone());
@@ -254,25 +275,26 @@ impl Device {
         let flash = flash.map_err(|error| {
             io::Error::other(format!("{}: {error}", parts.places.flash().display()))
         })?;
-        let (first_stage, slot) = match rom::verify(&flash, &silicon) {
-            Ok(verified) => {
-                parts.board.note(Record::Stage(verified.stage));
-                (verified.image, verified.slot)
-            }
-            Err(stage) => {
-                parts.board.note(Record::Stage(*stage));
+        let first = match rom::verify(&flash, &silicon) {
+            Ok(verified) => verified,
+            Err(refused) => {
+                parts.board.tries(refused.slot);
+                parts.board.note(Record::Stage(refused.stage));
                 parts.board.powered_off();
                 return Ok(());
             }
         };
+        parts.board.tries(Some(first.slot));
+        parts.board.note(Record::Stage(first.stage));
         let arguments = BootArgs {
-            slot,
+            slot: first.slot,
             boot_no,
             data_dir: fs::canonicalize(parts.places.data())?,
             run_dir: fs::canonicalize(parts.places.run())?,
-            locked: true,
+            bl1_index: first.index,
+            tee_index: 0,
         };
-        self.run(&first_stage, &arguments, flash, silicon)
+        self.run(&first.image, &arguments, flash, silicon)
     }
 
     /// Wires the first stage up and starts it.

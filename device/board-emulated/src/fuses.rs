@@ -17,10 +17,8 @@ use zeroize::Zeroizing;
 
 /// Anti-rollback counters.
 pub const COUNTERS: usize = 8;
-/// The counter that guards the level-1 bootloader.
-pub const BL1_COUNTER: u8 = 0;
-/// The counter that guards the TEE.
-pub const TEE_COUNTER: u8 = 1;
+/// Slots for the maker's root keys.
+pub const ROOT_KEYS: usize = 2;
 const FILE: &str = "fuses.cbor";
 const FORMAT: u8 = 1;
 
@@ -50,6 +48,8 @@ pub enum FuseError {
 pub struct Blank {
     /// SHA-256 of the maker's AVB public-key blob.
     pub root_key_hash: [u8; 32],
+    /// That of the maker's second key, for the day on which the first one is revoked.
+    pub second_root_key_hash: Option<[u8; 32]>,
     /// Serial number: 1 to 32 letters, digits and dashes.
     pub serial: String,
     /// The hardware unique key.
@@ -60,6 +60,10 @@ pub struct Blank {
 struct Stored {
     format: u8,
     root_key_hash: ByteBuf,
+    #[serde(default)]
+    second_root_key_hash: Option<ByteBuf>,
+    #[serde(default)]
+    revoked: [bool; ROOT_KEYS],
     serial: String,
     huk: Zeroizing<Vec<u8>>,
     life_cycle: LifeCycle,
@@ -70,7 +74,8 @@ struct Stored {
 #[derive(Debug)]
 pub struct Fuses {
     path: PathBuf,
-    root_key_hash: [u8; 32],
+    root_keys: [Option<[u8; 32]>; ROOT_KEYS],
+    revoked: [bool; ROOT_KEYS],
     serial: String,
     huk: SecretPage,
     life_cycle: LifeCycle,
@@ -93,7 +98,8 @@ impl Fuses {
             return Err(FuseError::Blown(path));
         }
         let fuses = Self {
-            root_key_hash: blank.root_key_hash,
+            root_keys: [Some(blank.root_key_hash), blank.second_root_key_hash],
+            revoked: [false; ROOT_KEYS],
             serial: blank.serial.clone(),
             huk: SecretPage::hold(&blank.huk)
                 .map_err(|error| FuseError::Io(path.clone(), error))?,
@@ -118,12 +124,14 @@ impl Fuses {
         let stored = decode(&bytes).map_err(|reason| FuseError::Damaged(path.clone(), reason))?;
         let damaged = |what| FuseError::Damaged(path.clone(), what);
         let huk = Secret::from_slice(&stored.huk).map_err(|_| damaged("HUK"))?;
+        let hash =
+            |bytes: ByteBuf| bytes.into_vec().try_into().map_err(|_| damaged("a root key's hash"));
         Ok(Self {
-            root_key_hash: stored
-                .root_key_hash
-                .into_vec()
-                .try_into()
-                .map_err(|_| damaged("root key hash"))?,
+            root_keys: [
+                Some(hash(stored.root_key_hash)?),
+                stored.second_root_key_hash.map(hash).transpose()?,
+            ],
+            revoked: stored.revoked,
             serial: stored.serial,
             huk: SecretPage::hold(&huk).map_err(|error| FuseError::Io(path.clone(), error))?,
             life_cycle: stored.life_cycle,
@@ -132,10 +140,38 @@ impl Fuses {
         })
     }
 
-    /// SHA-256 of the maker's AVB public-key blob.
+    /// SHA-256 of the maker's AVB public-key blobs that still count: burnt in, not revoked.
     #[must_use]
-    pub const fn root_key_hash(&self) -> &[u8; 32] {
-        &self.root_key_hash
+    pub fn root_key_hashes(&self) -> Vec<[u8; 32]> {
+        let slots = self.root_keys.iter().zip(self.revoked);
+        slots.filter(|(_, revoked)| !revoked).filter_map(|(key, _)| *key).collect()
+    }
+
+    /// What [`Self::root_key_hashes`] will be once the key in slot `number` is revoked.
+    #[must_use]
+    pub fn root_key_hashes_without(&self, number: usize) -> Vec<[u8; 32]> {
+        let gone = number.checked_sub(1).and_then(|slot| *self.root_keys.get(slot)?);
+        self.root_key_hashes().into_iter().filter(|key| Some(*key) != gone).collect()
+    }
+
+    /// Revokes the root key in slot `number` (1 or 2) for good: what it signed does not boot any
+    /// more. The last key that counts stays.
+    pub fn revoke_root_key(&mut self, number: usize) -> Result<(), FuseError> {
+        let refuse = |reason: &str| Err(FuseError::WriteOnce(reason.into()));
+        let Some(slot) = number
+            .checked_sub(1)
+            .filter(|slot| self.root_keys.get(*slot).is_some_and(Option::is_some))
+        else {
+            return refuse("this board has no root key in that slot; its slots are 1 and 2");
+        };
+        if self.revoked[slot] {
+            return refuse("this root key was revoked before");
+        }
+        if self.root_key_hashes().len() == 1 {
+            return refuse("this is the last root key that counts: without it nothing boots");
+        }
+        self.revoked[slot] = true;
+        self.store().inspect_err(|_| self.revoked[slot] = false)
     }
 
     /// The serial number.
@@ -190,7 +226,9 @@ impl Fuses {
     fn store(&self) -> Result<(), FuseError> {
         let stored = Stored {
             format: FORMAT,
-            root_key_hash: ByteBuf::from(self.root_key_hash),
+            root_key_hash: ByteBuf::from(self.root_keys[0].unwrap_or_default()),
+            second_root_key_hash: self.root_keys[1].map(ByteBuf::from),
+            revoked: self.revoked,
             serial: self.serial.clone(),
             huk: Zeroizing::new(self.huk.expose().to_vec()),
             life_cycle: self.life_cycle,
@@ -230,9 +268,15 @@ pub fn make_private_folder(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use board::secure::{BL1_COUNTER, TEE_COUNTER};
 
     fn blank() -> Blank {
-        Blank { root_key_hash: [7; 32], serial: "HF-0001".into(), huk: Secret::new([9; 32]) }
+        Blank {
+            root_key_hash: [7; 32],
+            second_root_key_hash: Some([8; 32]),
+            serial: "HF-0001".into(),
+            huk: Secret::new([9; 32]),
+        }
     }
 
     #[test]
@@ -257,6 +301,28 @@ mod tests {
         assert_eq!(reread.counter(TEE_COUNTER).unwrap(), 5);
         assert_eq!(reread.counter(BL1_COUNTER).unwrap(), 0);
         assert_eq!(reread.life_cycle(), LifeCycle::Deployed);
+    }
+
+    #[test]
+    fn s2_2_a_root_key_is_revoked_for_good_and_the_last_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fuses = Fuses::blow(folder.path(), &blank()).unwrap();
+        assert_eq!(fuses.root_key_hashes(), [[7; 32], [8; 32]]);
+        for number in [0, 3, usize::MAX] {
+            assert!(fuses.revoke_root_key(number).is_err(), "{number}");
+        }
+        fuses.revoke_root_key(1).unwrap();
+        assert!(fuses.revoke_root_key(1).is_err());
+        let mut reread = Fuses::open(folder.path()).unwrap();
+        assert_eq!(reread.root_key_hashes(), [[8; 32]]);
+        assert!(reread.revoke_root_key(2).is_err());
+
+        let alone = tempfile::tempdir().unwrap();
+        let one = Blank { second_root_key_hash: None, ..blank() };
+        let mut fuses = Fuses::blow(alone.path(), &one).unwrap();
+        assert!(fuses.revoke_root_key(1).is_err());
+        assert!(fuses.revoke_root_key(2).is_err());
+        assert_eq!(Fuses::open(alone.path()).unwrap().root_key_hashes(), [[7; 32]]);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result, bail};
 use board::modem::ModemArgs;
+use board::secure::BL1_COUNTER;
 use board_emulated::control::{self, Controls};
 use board_emulated::device::{self, Button, Parts, Places, Power};
-use board_emulated::fuses::make_private_folder;
+use board_emulated::fuses::{Fuses, make_private_folder};
 use board_emulated::phone_screen;
 use board_emulated::radio::{Radio, parse_route};
+use board_emulated::rom;
 use board_emulated::screen::Screen;
 use board_emulated::sockets::listen_at;
 use board_emulated::status::Board;
@@ -46,11 +48,28 @@ struct Arguments {
     /// Leaves the device off until it is told to power on.
     #[arg(long)]
     off: bool,
+    /// Blows the fuse that revokes the maker's root key in this slot (1 or 2), for good, and
+    /// ends. The device is off, and its flash is signed with another key that counts.
+    #[arg(long, value_name = "SLOT")]
+    revoke_key: Option<usize>,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match serve(Arguments::parse()).await {
+    let arguments = Arguments::parse();
+    if let Some(slot) = arguments.revoke_key {
+        return match revoke(&Places::new(arguments.state), slot) {
+            Ok(()) => {
+                println!("root key {slot} is revoked for good");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("holdfast-board: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    match serve(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("holdfast-board: {error:#}");
@@ -81,15 +100,27 @@ async fn serve(arguments: Arguments) -> Result<()> {
         clock: Arc::new(SystemClock::default()),
         entropy: Arc::new(SystemEntropy),
     })?;
-    let controls = Controls { power: power.clone(), board, screen: screen.clone(), receiver };
+    let controls =
+        Controls { power: power.clone(), board: board.clone(), screen: screen.clone(), receiver };
     let control = control_socket(&places)?;
     tell_trusted_screen(&places, trusted_at)?;
     let page = trusted_screen::routes(screen, trusted_at, &format!("http://{phone_at}"));
     tokio::spawn(async { axum::serve(control, control::routes(controls)).await });
     tokio::spawn(async { axum::serve(trusted, page).await });
-    tokio::spawn(phone_screen::relay(phone, places.run()));
+    tokio::spawn(phone_screen::relay(phone, places.run(), board));
     println!(r#"{{"trusted_screen":"http://{trusted_at}","phone_screen":"http://{phone_at}"}}"#);
     run(&power, arguments.off).await
+}
+
+/// Revokes a root key, unless nothing that is on the flash would boot after it.
+fn revoke(places: &Places, slot: usize) -> Result<()> {
+    let _only_one = lock(places)?;
+    let mut fuses = Fuses::open(&places.board())?;
+    let left = fuses.root_key_hashes_without(slot);
+    let flash = File::open(places.flash()).with_context(|| places.flash().display().to_string())?;
+    rom::would_boot(&flash, &left, fuses.counter(BL1_COUNTER)?)
+        .context("this flash would not boot any more; flash one that another key signed first")?;
+    Ok(fuses.revoke_root_key(slot)?)
 }
 
 /// Powers the device on, waits for the word to end, powers it off.

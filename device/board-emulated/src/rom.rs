@@ -3,12 +3,11 @@
 //! It chooses a slot, verifies the level-1 bootloader under the key whose hash is in the fuses,
 //! and runs exactly the bytes that it verified.
 
-use crate::fuses::BL1_COUNTER;
-use avb::verify_hash_footer_partition;
 use board::exec::{Launch, sealed};
 use board::flash::Flash;
 use board::report::{BootArgs, Slot, Stage};
-use board::verdict::{Check, Identity, Refusal};
+use board::secure::BL1_COUNTER;
+use board::verdict::{Check, Identity, Refusal, verify_under};
 use board::{Silicon, argument};
 use rustix::fd::{AsFd, OwnedFd};
 use std::fs::File;
@@ -23,25 +22,61 @@ pub struct FirstStage {
     pub image: OwnedFd,
     /// The slot that was chosen.
     pub slot: Slot,
+    /// Its rollback index.
+    pub index: u64,
     /// Its line in the boot log.
     pub stage: Stage,
 }
 
-/// Chooses the slot and verifies its level-1 bootloader. Refused comes back as the line for the
-/// boot log.
-pub fn verify(flash: &File, silicon: &dyn Silicon) -> Result<FirstStage, Box<Stage>> {
+/// The first stage was refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// The slot that was chosen, where one was.
+    pub slot: Option<Slot>,
+    /// The line in the boot log.
+    pub stage: Stage,
+}
+
+/// Chooses the slot and verifies its level-1 bootloader.
+pub fn verify(flash: &File, silicon: &dyn Silicon) -> Result<FirstStage, Box<Refused>> {
     let check = Check::start(STAGE, "misc");
-    let refuse = |check: Check<'_>, refusal| Err(Box::new(check.finish(Err(&refusal))));
+    let refuse = |check: Check<'_>, slot, refusal| {
+        Err(Box::new(Refused { slot, stage: check.finish(Err(&refusal)) }))
+    };
     let (flash, slot) = match choose_slot(flash) {
         Ok(chosen) => chosen,
-        Err(refusal) => return refuse(check, refusal),
+        Err(refusal) => return refuse(check, None, refusal),
     };
     let partition = format!("{STAGE}{}", slot.suffix());
     let check = Check::start(STAGE, &partition);
     match verify_partition(&flash, &partition, silicon) {
-        Ok((image, identity)) => Ok(FirstStage { image, slot, stage: check.finish(Ok(&identity)) }),
-        Err(refusal) => refuse(check, refusal),
+        Ok((image, index, identity)) => {
+            Ok(FirstStage { image, slot, index, stage: check.finish(Ok(&identity)) })
+        }
+        Err(refusal) => refuse(check, Some(slot), refusal),
     }
+}
+
+/// Whether another try leads somewhere after a boot of `slot` was refused: it never proved
+/// itself, and the other slot can boot once its tries are used up.
+#[must_use]
+pub fn is_on_trial(flash: &File, slot: Slot) -> bool {
+    let flash = flash.try_clone().ok().and_then(|flash| Flash::open(flash).ok());
+    let slots = flash.and_then(|flash| flash.slots().ok());
+    slots.is_some_and(|slots| {
+        let other = if slot == Slot::A { Slot::B } else { Slot::A };
+        !slots.get(slot.into()).is_successful() && slots.get(other.into()).is_bootable()
+    })
+}
+
+/// Whether the level-1 bootloader of the slot that is tried next would run under `keys` alone.
+pub fn would_boot(flash: &File, keys: &[[u8; 32]], lowest_index: u64) -> Result<(), Refusal> {
+    let unreadable = |error: io::Error| Refusal::new("ERROR_IO", error.to_string());
+    let flash = Flash::open(flash.try_clone().map_err(unreadable)?)?;
+    let slot = flash.slots()?.choose().ok_or_else(|| Refusal::policy("no slot is bootable"))?;
+    let partition = format!("{STAGE}{}", slot.suffix());
+    verify_under(keys, &flash.read(&partition)?, STAGE, lowest_index)?;
+    Ok(())
 }
 
 /// The slot to try; the try is counted before anything of it runs. Where the other slot can't
@@ -65,18 +100,18 @@ fn verify_partition(
     flash: &Flash,
     partition: &str,
     silicon: &dyn Silicon,
-) -> Result<(OwnedFd, Identity), Refusal> {
+) -> Result<(OwnedFd, u64, Identity), Refusal> {
     let fuses = |error: board::SiliconError| Refusal::policy(error.to_string());
-    let key = silicon.root_key_hash().map_err(fuses)?;
+    let keys = silicon.root_key_hashes().map_err(fuses)?;
     let counter = silicon.fuse_counter(BL1_COUNTER).map_err(fuses)?;
     let bytes = flash.read(partition)?;
-    let verified = verify_hash_footer_partition(&bytes, STAGE, &key, counter)?;
+    let verified = verify_under(&keys, &bytes, STAGE, counter)?;
     let program = &bytes[verified.image.clone()];
     let image = sealed(STAGE, program)
         .map_err(|error| Refusal::policy(format!("no memory for the program: {error}")))?;
     let digest = crypto::digest::sha256(program).to_vec();
     let version = verified.version().unwrap_or(&verified.release).to_owned();
-    Ok((image, Identity { version, digest }))
+    Ok((image, verified.rollback_index, Identity { version, digest }))
 }
 
 /// The first stage, ready to start: what it inherits is the board's to add.

@@ -69,8 +69,8 @@ fn refused(error: impl ToString) -> SiliconError {
 }
 
 impl Silicon for EmulatedSilicon {
-    fn root_key_hash(&self) -> Result<[u8; 32], SiliconError> {
-        Ok(*self.fuses().root_key_hash())
+    fn root_key_hashes(&self) -> Result<Vec<[u8; 32]>, SiliconError> {
+        Ok(self.fuses().root_key_hashes())
     }
 
     fn serial(&self) -> Result<String, SiliconError> {
@@ -133,8 +133,12 @@ mod tests {
 
     fn made(huk: u8) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let blank =
-            Blank { root_key_hash: [1; 32], serial: "S".into(), huk: Secret::new([huk; 32]) };
+        let blank = Blank {
+            root_key_hash: [1; 32],
+            second_root_key_hash: None,
+            serial: "S".into(),
+            huk: Secret::new([huk; 32]),
+        };
         Fuses::blow(folder.path(), &blank).unwrap();
         rpmb_store::create(folder.path()).unwrap();
         folder

@@ -1,7 +1,7 @@
 //! What the board tells about the device: collected from the boot log and from the processes
 //! that run.
 
-use board::report::{Record, Stage, Verdict};
+use board::report::{Record, Slot, Stage, Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +18,11 @@ pub struct Status {
     pub powered: bool,
     /// How often it was powered on before; `null` before the first time.
     pub boot_no: Option<u64>,
+    /// The slot that this boot tries; `null` where there is none to try.
+    pub slot: Option<Slot>,
+    /// Why the boots before this one stopped, since somebody pressed the power button: the board
+    /// tried again by itself.
+    pub tried: Vec<Refused>,
     /// The stages of this boot, in order.
     pub stages: Vec<Stage>,
     /// The device's processes, as the host sees them.
@@ -86,13 +91,41 @@ struct State {
 }
 
 impl Board {
-    /// A new power-on begins.
-    pub fn powered_on(&self, boot_no: u64) {
-        *self.state() = State {
-            status: Status { powered: true, boot_no: Some(boot_no), ..Status::default() },
+    /// A new power-on begins; `again`: by itself, because the one before was refused.
+    pub fn powered_on(&self, boot_no: u64, again: bool) {
+        let mut state = self.state();
+        let mut tried = if again { std::mem::take(&mut state.status.tried) } else { Vec::new() };
+        if let Some(refused) = state.status.refused.take().filter(|_| again) {
+            keep(&mut tried, refused);
+        }
+        *state = State {
+            status: Status { powered: true, boot_no: Some(boot_no), tried, ..Status::default() },
             powered_at: Some(Instant::now()),
             ..State::default()
         };
+    }
+
+    /// Notes which slot this boot tries.
+    pub fn tries(&self, slot: Option<Slot>) {
+        self.state().status.slot = slot;
+    }
+
+    /// The slot that this boot tries.
+    #[must_use]
+    pub fn slot(&self) -> Option<Slot> {
+        self.state().status.slot
+    }
+
+    /// Why the device does not run, if it does not.
+    #[must_use]
+    pub fn refused(&self) -> Option<Refused> {
+        self.state().status.refused.clone()
+    }
+
+    /// Whether the device has power.
+    #[must_use]
+    pub fn is_powered(&self) -> bool {
+        self.state().status.powered
     }
 
     /// The device lost power. What it told stays, for whoever wants to know why.
@@ -242,7 +275,7 @@ mod tests {
     #[test]
     fn keeps_the_first_refusal() {
         let board = Board::default();
-        board.powered_on(3);
+        board.powered_on(3, false);
         let refused = Verdict::Refused { code: "ERROR_VERIFICATION".into(), reason: "why".into() };
         board.note(stage("bl1", Verdict::Verified));
         board.note(stage("tee", refused));
@@ -251,12 +284,17 @@ mod tests {
         assert_eq!(status.boot_no, Some(3));
         assert_eq!(status.refused.unwrap().code, "ERROR_VERIFICATION");
         assert_eq!(status.stages.len(), 2);
+        board.powered_on(4, true);
+        let status = board.status();
+        assert_eq!((status.refused, status.tried[0].stage.as_str()), (None, "tee"));
+        board.powered_on(5, false);
+        assert!(board.status().tried.is_empty());
     }
 
     #[test]
     fn s2_2_the_running_system_can_not_rewrite_the_boot_report() {
         let board = Board::default();
-        board.powered_on(0);
+        board.powered_on(0, false);
         board.note(Record::Process { name: "init".into(), pid: 77 });
         board.note(Record::Ready);
         board.note(stage("bl1", Verdict::Verified));

@@ -47,7 +47,8 @@ mod tests {
             boot_no: 7,
             data_dir: "/where data/is".into(),
             run_dir: "/run".into(),
-            locked: true,
+            bl1_index: 3,
+            tee_index: 4,
         };
         let text = encode(&arguments).unwrap();
         assert_eq!(decode::<BootArgs>(&text).unwrap(), arguments);

@@ -11,6 +11,7 @@
 //! | 9 | [`MODEM`]: SEQPACKET over which the verified modem firmware is handed to the board | bl1, bl2 |
 //! | 10 | [`IMAGE`]: sealed memfd with the verified image that a stage came from | tee-os, init |
 //! | 11 | [`BOOT`]: SEQPACKET between the bootloaders and the TEE; closed before the system runs | bl1, bl2, tee-os |
+//! | 12 | [`KASLR`]: pipe with the seed of the kernel's layout, 8 bytes | init |
 
 /// The board's secure services.
 pub const SECURE: i32 = 3;
@@ -30,3 +31,5 @@ pub const MODEM: i32 = 9;
 pub const IMAGE: i32 = 10;
 /// Between the bootloaders and the TEE.
 pub const BOOT: i32 = 11;
+/// The seed of the kernel's layout.
+pub const KASLR: i32 = 12;

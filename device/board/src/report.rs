@@ -36,8 +36,10 @@ pub struct BootArgs {
     pub data_dir: PathBuf,
     /// The host folder that becomes `/run` of the system (its sockets).
     pub run_dir: PathBuf,
-    /// Whether the bootloader is locked.
-    pub locked: bool,
+    /// The rollback index of the level-1 bootloader that the ROM verified.
+    pub bl1_index: u64,
+    /// The rollback index of the TEE that level 1 verified; 0 before that.
+    pub tee_index: u64,
 }
 
 /// One line of the boot log.

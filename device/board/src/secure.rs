@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::sync::Mutex;
 
+/// The fuse counter that guards the level-1 bootloader.
+pub const BL1_COUNTER: u8 = 0;
+/// The fuse counter that guards the TEE.
+pub const TEE_COUNTER: u8 = 1;
+
 /// Where in its life a board is. It only moves forward; the fuse that holds it is write-once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -36,8 +41,9 @@ impl From<ChannelError> for SiliconError {
 
 /// What hardware gives to the trusted side. The HUK can be used, never read.
 pub trait Silicon: Send + Sync {
-    /// SHA-256 of the maker's root public key (AVB public-key blob), from the fuses.
-    fn root_key_hash(&self) -> Result<[u8; 32], SiliconError>;
+    /// SHA-256 of each root public key of the maker (AVB public-key blob) that still counts,
+    /// from the fuses: those that were burnt in and not revoked.
+    fn root_key_hashes(&self) -> Result<Vec<[u8; 32]>, SiliconError>;
     /// Serial number, from the fuses.
     fn serial(&self) -> Result<String, SiliconError>;
     /// HKDF-SHA-256 of the HUK with `label` and `context`: a key that only this board has.
@@ -63,8 +69,8 @@ pub trait Silicon: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// See [`Silicon::root_key_hash`].
-    RootKeyHash,
+    /// See [`Silicon::root_key_hashes`].
+    RootKeyHashes,
     /// See [`Silicon::serial`].
     Serial,
     /// See [`Silicon::derive`].
@@ -126,7 +132,9 @@ pub enum Reply {
 pub fn answer(silicon: &dyn Silicon, request: Request) -> Reply {
     let bytes = |value: Vec<u8>| Reply::Bytes(ByteBuf::from(value));
     let result = match request {
-        Request::RootKeyHash => silicon.root_key_hash().map(|hash| bytes(hash.to_vec())),
+        Request::RootKeyHashes => {
+            silicon.root_key_hashes().map(|hashes| bytes(hashes.as_flattened().to_vec()))
+        }
         Request::Serial => silicon.serial().map(Reply::Text),
         Request::Derive { label, context } => {
             silicon.derive(&label, &context).map(|key| bytes(key.to_vec()))
@@ -206,8 +214,12 @@ fn unexpected(reply: &Reply) -> SiliconError {
 }
 
 impl Silicon for RemoteSilicon {
-    fn root_key_hash(&self) -> Result<[u8; 32], SiliconError> {
-        self.ask_array(&Request::RootKeyHash)
+    fn root_key_hashes(&self) -> Result<Vec<[u8; 32]>, SiliconError> {
+        let bytes = self.ask_bytes(&Request::RootKeyHashes)?;
+        match bytes.as_chunks() {
+            (hashes, []) => Ok(hashes.to_vec()),
+            _ => Err(SiliconError::Unreachable("not hashes of 32 bytes each".into())),
+        }
     }
 
     fn serial(&self) -> Result<String, SiliconError> {

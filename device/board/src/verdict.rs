@@ -57,6 +57,28 @@ pub const fn libavb_name(code: avb::RefusalCode) -> &'static str {
     }
 }
 
+/// Verifies a partition with a footer ([`avb::verify_hash_footer_partition`]) under any of the
+/// maker's keys that still count ([`crate::Silicon::root_key_hashes`]).
+pub fn verify_under(
+    keys: &[[u8; 32]],
+    partition: &[u8],
+    name: &str,
+    lowest_index: u64,
+) -> Result<avb::VerifiedImage, avb::Refusal> {
+    let mut outcome = Err(avb::Refusal {
+        code: avb::RefusalCode::KeyRejected,
+        reason: "every root key of this board was revoked: it trusts nobody any more".into(),
+    });
+    for key in keys {
+        outcome = avb::verify_hash_footer_partition(partition, name, key, lowest_index);
+        let other_key = |refusal: &avb::Refusal| refusal.code == avb::RefusalCode::KeyRejected;
+        if !outcome.as_ref().is_err_and(other_key) {
+            break;
+        }
+    }
+    outcome
+}
+
 /// What a stage turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {

@@ -7,8 +7,10 @@
 //! What is linked here is trusted to check what runs next: keep it small.
 
 pub mod handover;
+pub mod kaslr;
 pub mod log;
 pub mod probe;
+pub mod slot;
 pub mod system;
 pub mod verity_table;
 pub mod world;

@@ -1,6 +1,7 @@
 //! A board: its fuses are blown, its RPMB chip is soldered in.
 
-use board_emulated::fuses::{BL1_COUNTER, Blank, FuseError, Fuses, TEE_COUNTER};
+use board::secure::{BL1_COUNTER, TEE_COUNTER};
+use board_emulated::fuses::{Blank, FuseError, Fuses};
 use board_emulated::rpmb_store;
 use board_emulated::silicon::PowerUpError;
 use crypto::secret::Secret;
@@ -14,6 +15,8 @@ pub struct BoardOrder {
     pub serial: String,
     /// [`crate::AvbKey::digest`] of the maker.
     pub root_key_hash: [u8; 32],
+    /// That of the maker's second key; see [`crate::Maker::second_avb_key`].
+    pub second_root_key_hash: Option<[u8; 32]>,
     /// The lowest rollback index of the level-1 bootloader that this board accepts.
     pub bl1_rollback_index: u64,
     /// The lowest rollback index of the TEE.
@@ -43,6 +46,7 @@ pub fn make_board(
         folder,
         &Blank {
             root_key_hash: order.root_key_hash,
+            second_root_key_hash: order.second_root_key_hash,
             serial: order.serial.clone(),
             huk: Secret::new(random_array(entropy)),
         },
@@ -64,6 +68,7 @@ mod tests {
         BoardOrder {
             serial: "HF-1".into(),
             root_key_hash: [3; 32],
+            second_root_key_hash: None,
             bl1_rollback_index: 0,
             tee_rollback_index: 2,
         }

@@ -86,6 +86,12 @@ impl AvbKey {
         self.public.digest()
     }
 
+    /// The public-key blob, as `avbtool extract_public_key` writes it.
+    #[must_use]
+    pub fn public_blob(&self) -> &[u8] {
+        self.public.as_bytes()
+    }
+
     pub(crate) const fn public(&self) -> &RsaPublicKeyBlob {
         &self.public
     }
@@ -102,12 +108,14 @@ impl AvbKey {
 /// A maker of devices.
 ///
 /// In its folder: `root_ca.pem` and `root_ca.key` (P-384), `intermediate.pem` and
-/// `intermediate.key` (P-256), `avb_root.pk8`. Keys are readable for their owner only.
+/// `intermediate.key` (P-256), `avb_root.pk8` and `avb_root_2.pk8`. Keys are readable for their
+/// owner only.
 pub struct Maker {
     root: Certificate,
     intermediate: Certificate,
     intermediate_key: EcdsaKey,
     avb: AvbKey,
+    second_avb: AvbKey,
 }
 
 impl Maker {
@@ -127,8 +135,14 @@ impl Maker {
         let intermediate = office.certificate("intermediate.pem", || {
             office.make_intermediate(&root, &root_key, &intermediate_key)
         })?;
-        let avb = office.avb_key("avb_root.pk8", size)?;
-        Ok(Self { root, intermediate, intermediate_key, avb })
+        // 4096 bits take a second: both are made at the same time.
+        let (avb, second_avb) = std::thread::scope(|scope| {
+            let second = scope.spawn(|| office.avb_key("avb_root_2.pk8", size));
+            let first = office.avb_key("avb_root.pk8", size);
+            (first, second.join().expect("making a key does not panic"))
+        });
+        let (avb, second_avb) = (avb?, second_avb?);
+        Ok(Self { root, intermediate, intermediate_key, avb, second_avb })
     }
 
     /// The root certificate, DER.
@@ -141,6 +155,13 @@ impl Maker {
     #[must_use]
     pub const fn avb_key(&self) -> &AvbKey {
         &self.avb
+    }
+
+    /// The key that signs what boots from the day on which the first one is revoked. Its hash is
+    /// in every board's fuses; until then it stays in the safe.
+    #[must_use]
+    pub const fn second_avb_key(&self) -> &AvbKey {
+        &self.second_avb
     }
 
     /// The device certificate for the key that a TEE made (SubjectPublicKeyInfo DER), with its
@@ -319,7 +340,7 @@ mod tests {
     fn keys_are_for_their_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path()).unwrap();
-        for name in ["root_ca.key", "intermediate.key", "avb_root.pk8"] {
+        for name in ["root_ca.key", "intermediate.key", "avb_root.pk8", "avb_root_2.pk8"] {
             let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }

@@ -31,6 +31,10 @@
 //! | `DELETE /v1/notifications` | → 204 | |
 //! | `GET /v1/push/registrations` | → `{"registrations": [{"app", "registration_id"}]}` | |
 //! | `POST /v1/push/registrations` | `{"app"}` → `{"app", "registration_id"}` | 409 `not_bound` |
+//! | `GET /v1/bootloader` | → [`crate::device::Bootloader`] | |
+//! | `POST /v1/bootloader/unlock` | → `{"erased": true, "erasures"}` after the person agreed on the trusted screen; the daemon then ends | 403 `cancelled`, `tee_denied` (find-device is on, lost mode); 409 `tee_bad_state` (it is), `prompt_open` |
+//! | `POST /v1/bootloader/lock` | the same | the same; 409 `would_not_boot` |
+//! | `PUT /v1/bootloader/custom-key` | `{"key": base64 AVB public-key blob\|null}` → `{"custom_key": hex\|null}` | 409 `tee_bad_state` while the bootloader is locked |
 //! | `POST /v1/factory/csr` | → `{"public_key": base64 DER}` | 403 `tee_denied` outside the factory |
 //! | `POST /v1/factory/install` | `{"chain": [base64 DER], "ticket_key": base64 DER\|null}` → `{"serial"}` | 403 `tee_denied` outside the factory |
 //! | `POST /v1/erase` | → `{"erased": true, "erasures"}`; the daemon then ends | |
@@ -80,6 +84,10 @@ pub fn router(device: Arc<Device>) -> Router {
         .route("/v1/activation", get(activation).post(activate))
         .route("/v1/notifications", get(notifications).delete(clear_notifications))
         .route("/v1/push/registrations", get(registrations).post(register))
+        .route("/v1/bootloader", get(bootloader))
+        .route("/v1/bootloader/unlock", post(unlock_bootloader))
+        .route("/v1/bootloader/lock", post(lock_bootloader))
+        .route("/v1/bootloader/custom-key", put(set_custom_key))
         .route("/v1/factory/csr", post(factory_csr))
         .route("/v1/factory/install", post(factory_install))
         .route("/v1/erase", post(erase))
@@ -241,6 +249,30 @@ async fn register(State(device): Shared, Body(body): Body<AppBody>) -> Answer {
     answer(device.register_app(&body.app).await?)
 }
 
+async fn bootloader(State(device): Shared) -> Answer {
+    answer(blocking(&device, Device::bootloader).await?)
+}
+
+async fn unlock_bootloader(State(device): Shared) -> Answer {
+    erased(&device, blocking(&device, Device::unlock_bootloader).await?)
+}
+
+async fn lock_bootloader(State(device): Shared) -> Answer {
+    erased(&device, blocking(&device, Device::lock_bootloader).await?)
+}
+
+#[derive(Deserialize)]
+struct CustomKeyBody {
+    key: Option<Base64>,
+}
+
+async fn set_custom_key(State(device): Shared, Body(body): Body<CustomKeyBody>) -> Answer {
+    let set =
+        move |device: &Device| device.set_custom_key(body.key.as_ref().map(|key| key.0.as_slice()));
+    let key = blocking(&device, set).await?;
+    answer(json!({"custom_key": key.map(|key| board::argument::hex(&key))}))
+}
+
 async fn factory_csr(State(device): Shared) -> Answer {
     let key = blocking(&device, Device::factory_key).await?;
     answer(json!({"public_key": Base64(key)}))
@@ -261,7 +293,10 @@ async fn factory_install(State(device): Shared, Body(body): Body<InstallBody>) -
 }
 
 async fn erase(State(device): Shared) -> Answer {
-    let erasures = blocking(&device, Device::erase).await?;
+    erased(&device, blocking(&device, Device::erase).await?)
+}
+
+fn erased(device: &Device, erasures: u64) -> Answer {
     device.end_after_erasure();
     answer(json!({"erased": true, "erasures": erasures}))
 }

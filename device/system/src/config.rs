@@ -33,6 +33,8 @@ pub struct Config {
     pub run: PathBuf,
     /// The system's read-only files.
     pub system: PathBuf,
+    /// SHA-256 of the key that signed vbmeta, hexadecimal; `None` where nobody did.
+    pub boot_key: Option<String>,
 }
 
 /// `etc/cloud.json`: which cloud this system was built for.
@@ -46,7 +48,7 @@ pub struct CloudAddress {
 
 impl Config {
     /// From the first argument, and from `HOLDFAST_DATA`, `HOLDFAST_RUN` and `HOLDFAST_SYSTEM`
-    /// (default: `/data`, `/run`, `/system`).
+    /// (default: `/data`, `/run`, `/system`), and `HOLDFAST_BOOT_KEY`.
     pub fn from_process() -> Result<Self, ConfigError> {
         let argument = env::args().nth(1);
         let argument = argument.ok_or_else(|| ConfigError::Arguments("there is none".into()))?;
@@ -60,6 +62,7 @@ impl Config {
             data: folder("HOLDFAST_DATA", "/data"),
             run: folder("HOLDFAST_RUN", "/run"),
             system: folder("HOLDFAST_SYSTEM", "/system"),
+            boot_key: env::var("HOLDFAST_BOOT_KEY").ok().filter(|key| !key.is_empty()),
         })
     }
 

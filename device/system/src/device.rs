@@ -7,6 +7,7 @@
 
 mod account;
 mod activation;
+mod bootloader;
 mod erase;
 mod events;
 mod factory;
@@ -18,10 +19,11 @@ mod status;
 mod sync;
 
 pub use account::Binding;
+pub use bootloader::{Bootloader, Images};
 pub use events::Events;
 pub use files::{Content, Entry, EntryKind, Listing, Others, Skipped, Transfer};
 pub use push::Registered;
-pub use start::{BootError, Folders, Parts};
+pub use start::{BootError, Booted, Folders, Parts};
 pub use status::{Find, Prompt, Status, Summary, View};
 pub use sync::{Direction, Run};
 
@@ -49,7 +51,8 @@ pub struct Device {
     way: Connector,
     folders: Folders,
     boot_no: u64,
-    boot_state: &'static str,
+    booted: Booted,
+    images: Arc<dyn Images>,
     partition: Arc<Partition>,
     userdata: Mutex<Userdata>,
     inbox: Mutex<Inbox>,

@@ -43,6 +43,9 @@ pub enum Error {
     /// It does not.
     #[error("the device is not waiting for an account")]
     ActivationNotDue,
+    /// The images on the flash would not boot once the bootloader is locked.
+    #[error("these images would not boot once the bootloader is locked: {0}")]
+    WouldNotBoot(String),
     /// No account.
     #[error("the device is not bound to an account; sign in first")]
     NotBound,
@@ -113,6 +116,7 @@ impl Error {
             Self::Throttled { .. } => 429,
             Self::PromptOpen | Self::NotLost | Self::ActivationNotDue => 409,
             Self::NotBound | Self::BoundToAnother | Self::SyncRuns => 409,
+            Self::WouldNotBoot(_) => 409,
             Self::Sync(error) => sync_code(error).0,
             Self::Erased => 410,
             Self::NotFound(_) => 404,
@@ -144,6 +148,7 @@ impl Error {
             Self::NotLost => "not_lost",
             Self::ActivationDue => "activation_due",
             Self::ActivationNotDue => "activation_not_due",
+            Self::WouldNotBoot(_) => "would_not_boot",
             Self::NotBound => "not_bound",
             Self::BoundToAnother => "bound_to_another",
             Self::SyncRuns => "sync_runs",

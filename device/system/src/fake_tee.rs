@@ -1,6 +1,7 @@
 //! For tests: a TEE inside the test's process that keeps gatekeeper's and KeyMint's rules. What
 //! the person types on the trusted screen is queued beforehand.
 
+use crate::device::Images;
 use crate::tee::Tee;
 use crypto::sign::{Curve, EcdsaKey};
 use keyattest::x509::{
@@ -10,6 +11,7 @@ use keyattest::x509::{
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tee_api::TeeError;
+use tee_api::boot::{BootLock, Trust};
 use tee_api::gatekeeper::{self, Status, TicketClaims, TicketPurpose, USERDATA_BYTES};
 use tee_api::keymint;
 
@@ -42,6 +44,9 @@ struct State {
     begun: Option<[u8; 32]>,
     nonce: Option<[u8; 32]>,
     boot_successful: bool,
+    boot_lock: BootLock,
+    /// Why the images would not boot locked.
+    bad_images: Option<String>,
 }
 
 impl FakeTee {
@@ -74,6 +79,8 @@ impl FakeTee {
             begun: None,
             nonce: None,
             boot_successful: false,
+            boot_lock: BootLock::default(),
+            bad_images: None,
         };
         let device_key = EcdsaKey::generate(Curve::P256).unwrap();
         Arc::new(Self { state: Mutex::new(state), serial: serial.to_owned(), device_key })
@@ -104,6 +111,11 @@ impl FakeTee {
     /// Time passed: the next try counts.
     pub(crate) fn throttle_is_over(&self) {
         self.lock().throttled = false;
+    }
+
+    /// The images on the flash are such that a locked device refuses them.
+    pub(crate) fn has_bad_images(&self, why: Option<&str>) {
+        self.lock().bad_images = why.map(str::to_owned);
     }
 
     /// Whether the system said that it is up.
@@ -227,6 +239,12 @@ impl State {
     }
 }
 
+impl Images for FakeTee {
+    fn would_boot_locked(&self, _: &Trust) -> Result<&'static str, String> {
+        self.lock().bad_images.clone().map_or(Ok("green"), Err)
+    }
+}
+
 impl Tee for FakeTee {
     fn take_prompt_away(&self) {}
 
@@ -282,6 +300,25 @@ impl Tee for FakeTee {
                 Ok(Reply::Done)
             }
             Command::Erase => Ok(state.erase()),
+            Command::Trust => {
+                let lock = state.boot_lock.clone();
+                Ok(Reply::Trust(Trust { lock, ..Trust::default() }))
+            }
+            Command::SetBootLock { locked } => {
+                if state.boot_lock.unlocked != locked {
+                    return Err(TeeError::BadState("the bootloader is so already".into()));
+                }
+                state.prompt()?;
+                state.boot_lock.unlocked = !locked;
+                Ok(state.erase())
+            }
+            Command::SetCustomKey { .. } if !state.boot_lock.unlocked => {
+                Err(TeeError::BadState("the bootloader is locked".into()))
+            }
+            Command::SetCustomKey { key } => {
+                state.boot_lock.custom_key = key;
+                Ok(Reply::Done)
+            }
         }
     }
 

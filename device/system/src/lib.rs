@@ -4,7 +4,7 @@
 //! - [`api`]: the local API, for programs. [`screen`]: the phone's screen, for people. Both call
 //!   the device and hold no logic.
 //! - [`userdata`], [`record`]: what lasts.
-//! - [`tee`], [`modem`]: the neighbours.
+//! - [`tee`], [`modem`], [`images`]: the neighbours.
 //! - [`daemon`]: descriptors, sockets and tasks; [`config`]: what the stages before hand over.
 //!
 //! It runs inside the namespaces that the bootloader made, and starts no program.
@@ -14,6 +14,7 @@ pub mod config;
 pub mod daemon;
 pub mod device;
 pub mod error;
+pub mod images;
 pub mod modem;
 pub mod percent;
 pub mod record;

@@ -8,6 +8,7 @@ use device_link::session::{Cloud, ServerTime};
 use device_system::config::Config;
 use device_system::daemon::{self, Sockets};
 use device_system::device::{BootError, Device, Folders, Parts};
+use device_system::images::FlashImages;
 use device_system::modem::Modem;
 use device_system::tee::TeeSocket;
 use device_system::userdata::Partition;
@@ -114,6 +115,11 @@ fn assemble(config: &Config, flash: &Flash) -> Result<Arc<Device>, Box<dyn Error
         partition,
         folders: Folders { data: config.data.clone() },
         boot_no: config.boot.boot_no,
+        boot_key: config.boot_key.clone(),
+        images: Arc::new(FlashImages {
+            flash: Flash::open(flash.file().try_clone()?)?,
+            slot: config.boot.slot,
+        }),
     })?)
 }
 

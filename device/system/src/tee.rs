@@ -49,7 +49,9 @@ impl TeeSocket {
 impl Tee for TeeSocket {
     fn gatekeeper(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError> {
         match command {
-            gatekeeper::Command::Enrol | gatekeeper::Command::Unlock => self.prompt(command),
+            gatekeeper::Command::Enrol
+            | gatekeeper::Command::Unlock
+            | gatekeeper::Command::SetBootLock { .. } => self.prompt(command),
             _ => self.gatekeeper.call(command),
         }
     }

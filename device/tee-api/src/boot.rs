@@ -14,8 +14,10 @@ pub enum Request {
         /// As `bl2_a`.
         partition: String,
     },
-    /// The stored rollback indexes (AVB locations 0 to 31).
-    RollbackIndexes,
+    /// Whose signature counts, and how old an image may be.
+    Trust,
+    /// A seed for where the kernel lies in memory: another one each time.
+    KaslrSeed,
     /// What was booted; once per power-on, then latched.
     SetBootInfo(BootInfo),
     /// The slot proved itself: stored rollback indexes rise to these. Only from `bl2` or from
@@ -46,8 +48,10 @@ pub enum Reply {
         /// For a person.
         reason: String,
     },
-    /// 32 stored rollback indexes.
-    RollbackIndexes(Vec<u64>),
+    /// Whose signature counts, and how old an image may be.
+    Trust(Trust),
+    /// A fresh seed.
+    KaslrSeed(KaslrSeed),
     /// Done.
     Done,
     /// Refused.
@@ -73,6 +77,62 @@ pub struct BootInfo {
     pub boot_patch_level: u32,
     /// Rollback indexes of what was booted: `(location, index)`.
     pub rollback_indexes: Vec<(u32, u64)>,
+}
+
+/// 64 fresh bits, from which the kernel's addresses follow (SPEC S2.3). Never printed.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KaslrSeed(u64);
+
+impl KaslrSeed {
+    /// A seed of these bits.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its bits.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for KaslrSeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KaslrSeed(..)")
+    }
+}
+
+/// What the verification of a slot stands on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust {
+    /// SHA-256 of each root key of the maker that counts (AVB public-key blob), from the fuses.
+    pub maker_keys: Vec<[u8; 32]>,
+    /// The rollback indexes of what the maker signs, by AVB location 0 to 31; from RPMB.
+    pub rollback_indexes: Vec<u64>,
+    /// Lock state, and the user's own key.
+    pub lock: BootLock,
+}
+
+/// How the bootloader is locked, from RPMB. A change counts from the next power-on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootLock {
+    /// Anything boots.
+    pub unlocked: bool,
+    /// SHA-256 of the AVB public-key blob that the user trusts beside the maker
+    /// (`avb_custom_key`).
+    pub custom_key: Option<[u8; 32]>,
+    /// Rollback indexes of what that key signs, by location: its owner counts apart from the
+    /// maker. Locations behind the end stand at 0.
+    pub custom_rollback_indexes: Vec<u64>,
+}
+
+/// A key's digest as a person compares it: its first 64 bits in groups, `0a1b 2c3d 4e5f 6071`.
+#[must_use]
+pub fn fingerprint(digest: &[u8; 32]) -> String {
+    let group = |pair: &[u8]| pair.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    digest[..8].chunks(2).map(group).collect::<Vec<_>>().join(" ")
 }
 
 /// Boot states as Android defines them.

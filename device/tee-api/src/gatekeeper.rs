@@ -5,6 +5,7 @@
 //! the userdata partition. CE and DE keys derive from what only it can unseal, so deleting its
 //! record destroys them.
 
+use crate::boot::Trust;
 use crate::{Protocol, TaId};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -75,6 +76,21 @@ pub enum Command {
     /// The system is up: the stored rollback indexes rise to those of what was booted, and
     /// nothing older boots any more. → `Done`
     BootSuccessful,
+    /// How the bootloader is locked and whose signature counts, at the next power-on. → `Trust`
+    Trust,
+    /// Locks the bootloader, or unlocks it, from the next power-on: asks on the trusted screen,
+    /// then erases as [`Self::Erase`] does. Unlocking is refused while the activation lock or
+    /// lost mode holds. → `Erased`
+    SetBootLock {
+        /// Only what is signed boots.
+        locked: bool,
+    },
+    /// Trusts the user's own key beside the maker's, or no key; refused while the bootloader is
+    /// locked. → `Done`
+    SetCustomKey {
+        /// SHA-256 of the AVB public-key blob.
+        key: Option<[u8; 32]>,
+    },
     /// Destroys the screen-lock record and with it every CE and DE key; where the activation
     /// lock is armed, the device now demands activation. → `Erased`
     Erase,
@@ -86,6 +102,8 @@ pub enum Command {
 pub enum Reply {
     /// The state of the locks.
     Status(Status),
+    /// Whose signature counts.
+    Trust(Trust),
     /// A right PIN: the CE key of the user.
     Unlocked {
         /// 32 bytes.

@@ -1,7 +1,7 @@
 //! The trusted OS and a TA process, over the one socket that the TA has (descriptor 3).
 
 use crate::TeeError;
-use crate::boot::BootInfo;
+use crate::boot::{BootInfo, Trust};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -141,6 +141,19 @@ pub enum Syscall {
     /// What was booted proved itself: the stored rollback indexes rise to those of the latched
     /// [`BootInfo`]. For gatekeeper only. → `Done`
     BootSuccessful,
+    /// Whose signature counts at the next power-on. → `Trust`
+    Trust,
+    /// Locks the bootloader, or unlocks it. For gatekeeper only. → `Done`
+    SetBootLock {
+        /// Only what is signed boots.
+        locked: bool,
+    },
+    /// Trusts the user's own key beside the maker's, or no key. For gatekeeper only; refused
+    /// `BadState` unless the bootloader is unlocked, now and for the next power-on. → `Done`
+    SetCustomKey {
+        /// SHA-256 of the AVB public-key blob.
+        key: Option<[u8; 32]>,
+    },
 }
 
 /// The trusted OS's answer.
@@ -157,6 +170,8 @@ pub enum SyscallReply {
     Flag(bool),
     /// What was booted.
     BootInfo(BootInfo),
+    /// Whose signature counts.
+    Trust(Trust),
     /// Done.
     Done,
     /// Refused.
@@ -172,6 +187,7 @@ impl std::fmt::Debug for SyscallReply {
             Self::Text(_) => "Text(..)",
             Self::Flag(_) => "Flag(..)",
             Self::BootInfo(_) => "BootInfo(..)",
+            Self::Trust(_) => "Trust(..)",
             Self::Done => "Done",
             Self::Refused(_) => "Refused(..)",
         })

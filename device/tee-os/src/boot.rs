@@ -1,20 +1,23 @@
 //! The bootloaders' service: verifying bl2, rollback indexes, what was booted.
 
+use crate::boot_lock;
 use crate::mapping::Mapping;
 use crate::storage::{Changes, SecureStorage, StorageError};
-use board::verdict::libavb_name;
-use board::{Silicon, exec};
+use board::report::BootArgs;
+use board::secure::{BL1_COUNTER, TEE_COUNTER};
+use board::verdict::{libavb_name, verify_under};
+use board::{Silicon, SiliconError, exec};
 use rustix::fd::OwnedFd;
 use std::os::fd::AsFd;
-use tee_api::boot::{BootInfo, BootState, Reply, Request};
+use tee_api::boot::{BootInfo, BootState, KaslrSeed, Reply, Request, Trust};
 use tee_api::{TaId, TeeError};
 use zeroize::Zeroizing;
 
 /// The OS's own objects.
-const OS: TaId = TaId([0; 16]);
+pub(crate) const OS: TaId = TaId([0; 16]);
 const ROLLBACK_OBJECT: &str = "rollback-indexes";
 /// Locations that AVB knows.
-const LOCATIONS: usize = 32;
+pub(crate) const LOCATIONS: usize = 32;
 /// The location of the level-2 bootloader's index.
 const BL2_LOCATION: u32 = 1;
 
@@ -22,13 +25,20 @@ const BL2_LOCATION: u32 = 1;
 const POLICY: &str = "POLICY";
 
 /// What the bootloaders said and did since power-on.
-#[derive(Default)]
 pub(crate) struct Boot {
     info: Option<BootInfo>,
     bl2_index: Option<u64>,
+    /// Fuse counters, and the indexes of the stages that they guard and that run now.
+    fused: [(u8, u64); 2],
 }
 
 impl Boot {
+    /// At power-on; what was verified before the TEE ran stands in `arguments`.
+    pub(crate) const fn new(arguments: &BootArgs) -> Self {
+        let fused = [(BL1_COUNTER, arguments.bl1_index), (TEE_COUNTER, arguments.tee_index)];
+        Self { info: None, bl2_index: None, fused }
+    }
+
     /// What was booted; `BadState` before the bootloader said so.
     pub(crate) fn info(&self) -> Result<&BootInfo, TeeError> {
         self.info.as_ref().ok_or_else(|| TeeError::BadState("nothing was booted yet".into()))
@@ -49,9 +59,8 @@ impl Boot {
                     Err(reply) => (reply, None),
                 };
             }
-            Request::RollbackIndexes => rollback_indexes(storage)
-                .map(|indexes| Reply::RollbackIndexes(indexes.to_vec()))
-                .map_err(TeeError::from),
+            Request::Trust => trust(silicon, storage).map(Reply::Trust),
+            Request::KaslrSeed => kaslr_seed(silicon).map(Reply::KaslrSeed),
             Request::SetBootInfo(info) => self.latch(info).map(|()| Reply::Done),
             Request::RaiseRollbackIndexes { indexes } => {
                 raise(storage, &indexes).map(|()| Reply::Done)
@@ -70,16 +79,33 @@ impl Boot {
         }
     }
 
-    /// What was booted proved itself: nothing older boots from now on. An unlocked device
-    /// raises nothing, for its images are nobody's.
-    pub(crate) fn successful(&self, storage: &mut SecureStorage) -> Result<(), TeeError> {
+    /// What was booted proved itself: nothing older boots from now on. What the user signed
+    /// counts for the user's key; the bootloaders and the TEE are the maker's in any case. An
+    /// unlocked device raises nothing, for its images are nobody's.
+    pub(crate) fn successful(
+        &self,
+        silicon: &dyn Silicon,
+        storage: &mut SecureStorage,
+    ) -> Result<(), TeeError> {
         let info = self.info()?;
-        if !matches!(info.boot_state, BootState::Green | BootState::Yellow) {
-            return Ok(());
+        let mut indexes: Vec<_> = self.bl2_index.map(|at| (BL2_LOCATION, at)).into_iter().collect();
+        match info.boot_state {
+            BootState::Green => indexes.extend(&info.rollback_indexes),
+            BootState::Yellow => {
+                boot_lock::raise(storage, &info.verified_boot_key, &info.rollback_indexes)?;
+            }
+            BootState::Orange | BootState::Red => return Ok(()),
         }
-        let bl2 = self.bl2_index.map(|index| (BL2_LOCATION, index));
-        let indexes: Vec<_> = info.rollback_indexes.iter().copied().chain(bl2).collect();
-        raise(storage, &indexes)
+        raise(storage, &indexes)?;
+        for (counter, index) in self.fused {
+            silicon.raise_fuse_counter(counter, index).map_err(lost)?;
+        }
+        Ok(())
+    }
+
+    /// Whether what runs was booted unlocked.
+    pub(crate) fn is_unlocked(&self) -> Result<bool, TeeError> {
+        Ok(!self.info()?.device_locked)
     }
 
     fn latch(&mut self, info: BootInfo) -> Result<(), TeeError> {
@@ -107,12 +133,10 @@ impl Boot {
             .map_err(|_| parameters("one descriptor belongs beside VerifyBl2".into()))?;
         let image = Mapping::of(image.as_fd())
             .map_err(|error| parameters(format!("the image of {partition}: {error}")))?;
-        let root_key = silicon
-            .root_key_hash()
-            .map_err(|error| Reply::Refused(TeeError::Communication(error.to_string())))?;
+        let root_keys = silicon.root_key_hashes().map_err(|error| Reply::Refused(lost(error)))?;
         let minimum = rollback_indexes(storage)
             .map_err(|error| rejected(POLICY, error.to_string()))?[BL2_LOCATION as usize];
-        let verified = avb::verify_hash_footer_partition(&image, "bl2", &root_key, minimum)
+        let verified = verify_under(&root_keys, &image, "bl2", minimum)
             .map_err(|refusal| rejected(libavb_name(refusal.code), refusal.reason))?;
         let executable = &image[verified.image.clone()];
         let file = exec::sealed("bl2", executable)
@@ -122,6 +146,25 @@ impl Boot {
         let digest = crypto::digest::sha256(executable);
         Ok((Reply::Verified { version, digest }, file))
     }
+}
+
+/// Whose signature counts, and how old an image may be.
+pub(crate) fn trust(silicon: &dyn Silicon, storage: &SecureStorage) -> Result<Trust, TeeError> {
+    Ok(Trust {
+        maker_keys: silicon.root_key_hashes().map_err(lost)?,
+        rollback_indexes: rollback_indexes(storage)?.to_vec(),
+        lock: boot_lock::load(storage)?,
+    })
+}
+
+fn kaslr_seed(silicon: &dyn Silicon) -> Result<KaslrSeed, TeeError> {
+    let bytes = silicon.random(8).map_err(lost)?;
+    let bytes = bytes.try_into().map_err(|_| TeeError::Communication("not 8 bytes".into()))?;
+    Ok(KaslrSeed::new(u64::from_le_bytes(bytes)))
+}
+
+fn lost(error: SiliconError) -> TeeError {
+    TeeError::Communication(error.to_string())
 }
 
 /// The 32 stored rollback indexes; zero as long as none was ever raised.

@@ -6,6 +6,7 @@
 //! then says `Up` and serves: the bootloaders, the TAs, and the programs of the system.
 
 mod boot;
+mod boot_lock;
 mod image;
 mod log;
 mod mapping;
@@ -18,8 +19,9 @@ mod storage;
 mod syscalls;
 mod ta;
 
+use board::report::BootArgs;
 use board::secure::RemoteSilicon;
-use board::{LifeCycle, Silicon, exec, fds};
+use board::{LifeCycle, Silicon, argument, exec, fds};
 use image::Program;
 use log::Log;
 use os::{Doors, Os};
@@ -69,6 +71,8 @@ struct Inherited {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
+    let first = std::env::args().nth(1).ok_or("bl1 starts this program, with its arguments")?;
+    let arguments: BootArgs = argument::decode(&first)?;
     let inherited = Inherited {
         secure: exec::inherited(fds::SECURE)?,
         log: exec::inherited(fds::LOG)?,
@@ -108,7 +112,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         silicon,
         secrets,
         storage,
-        boot: boot::Boot::default(),
+        boot: boot::Boot::new(&arguments),
         prompts: Prompts::new(inherited.screen),
         tas,
         spawner,

@@ -2,6 +2,7 @@
 
 use crate::os::Os;
 use crate::storage::{Changes, SecureStorage};
+use crate::{boot, boot_lock};
 use board::{LifeCycle, SiliconError};
 use serde_bytes::ByteBuf;
 use tee_api::gatekeeper::Gatekeeper;
@@ -50,7 +51,25 @@ impl Os {
             Syscall::BootSuccessful => {
                 only(id, &[Gatekeeper::TA])?;
                 let storage = self.storage.as_mut().map_err(|error| error.clone())?;
-                self.boot.successful(storage)?;
+                self.boot.successful(&*self.silicon, storage)?;
+                SyscallReply::Done
+            }
+            Syscall::Trust => {
+                let storage = self.storage.as_ref().map_err(|error| error.clone())?;
+                SyscallReply::Trust(boot::trust(&*self.silicon, storage)?)
+            }
+            Syscall::SetBootLock { locked } => {
+                only(id, &[Gatekeeper::TA])?;
+                boot_lock::set_locked(self.storage()?, locked)?;
+                SyscallReply::Done
+            }
+            Syscall::SetCustomKey { key } => {
+                only(id, &[Gatekeeper::TA])?;
+                if !self.boot.is_unlocked()? {
+                    let reason = "unlock the bootloader and restart first";
+                    return Err(TeeError::BadState(reason.into()));
+                }
+                boot_lock::set_custom_key(self.storage()?, key)?;
                 SyscallReply::Done
             }
         })

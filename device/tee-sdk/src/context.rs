@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use std::time::Duration;
-use tee_api::boot::BootInfo;
+use tee_api::boot::{BootInfo, Trust};
 use tee_api::ta::{Syscall, SyscallReply};
 use tee_api::{TaId, TeeError};
 use zeroize::Zeroizing;
@@ -189,6 +189,24 @@ impl<'os> Context<'os> {
     /// What was booted proved itself: the stored rollback indexes rise to it. Gatekeeper only.
     pub fn boot_successful(&mut self) -> Result<(), TeeError> {
         self.done(Syscall::BootSuccessful)
+    }
+
+    /// How the bootloader is locked and whose signature counts, at the next power-on.
+    pub fn trust(&mut self) -> Result<Trust, TeeError> {
+        match self.call(Syscall::Trust)? {
+            SyscallReply::Trust(trust) => Ok(trust),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Locks the bootloader, or unlocks it. Gatekeeper only.
+    pub fn set_boot_lock(&mut self, locked: bool) -> Result<(), TeeError> {
+        self.done(Syscall::SetBootLock { locked })
+    }
+
+    /// Trusts the user's own key beside the maker's, or no key. Gatekeeper only.
+    pub fn set_custom_key(&mut self, key: Option<[u8; 32]>) -> Result<(), TeeError> {
+        self.done(Syscall::SetCustomKey { key })
     }
 }
 

@@ -13,7 +13,7 @@ use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
-use tee_api::boot::{BootInfo, BootState};
+use tee_api::boot::{BootInfo, BootLock, BootState, Trust};
 use tee_api::ta::{FromTa, Login, Syscall, SyscallReply, ToTa, Typed};
 use tee_api::{Protocol, TaId, TeeError};
 
@@ -29,6 +29,7 @@ struct State {
     factory: bool,
     serial: String,
     boot_info: Option<BootInfo>,
+    boot_lock: BootLock,
     raised: Vec<(u32, u64)>,
     objects: BTreeMap<(TaId, String), Vec<u8>>,
     answers: VecDeque<Option<String>>,
@@ -57,6 +58,7 @@ impl FakeOs {
             factory: false,
             serial: "HF-TEST-0001".into(),
             boot_info: Some(green()),
+            boot_lock: BootLock::default(),
             raised: Vec::new(),
             objects: BTreeMap::new(),
             answers: VecDeque::new(),
@@ -152,6 +154,12 @@ impl FakeOs {
         self.state().raised.clone()
     }
 
+    /// How the bootloader is locked.
+    #[must_use]
+    pub fn boot_lock(&self) -> BootLock {
+        self.state().boot_lock.clone()
+    }
+
     /// Whether the board is still in the factory.
     #[must_use]
     pub fn is_in_factory(&self) -> bool {
@@ -219,6 +227,21 @@ impl State {
             }
             Syscall::BootSuccessful => {
                 self.raised = self.booted()?.rollback_indexes.clone();
+                SyscallReply::Done
+            }
+            Syscall::Trust => {
+                let lock = self.boot_lock.clone();
+                SyscallReply::Trust(Trust { lock, ..Trust::default() })
+            }
+            Syscall::SetBootLock { locked } => {
+                self.boot_lock.unlocked = !locked;
+                SyscallReply::Done
+            }
+            Syscall::SetCustomKey { .. } if !self.boot_lock.unlocked => {
+                return Err(TeeError::BadState("the bootloader is locked".into()));
+            }
+            Syscall::SetCustomKey { key } => {
+                self.boot_lock.custom_key = key;
                 SyscallReply::Done
             }
         })

@@ -27,6 +27,9 @@ pub(crate) struct BoardStatus {
     pub(crate) stages: Vec<Stage>,
     pub(crate) ready: bool,
     pub(crate) refused: Option<Refused>,
+    /// Why the boots before this one stopped, where the board tried again by itself.
+    #[serde(default)]
+    pub(crate) tried: Vec<Refused>,
     pub(crate) ree_pid: Option<i32>,
     #[serde(default)]
     pub(crate) boot_ms: Option<f64>,

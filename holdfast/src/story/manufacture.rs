@@ -137,6 +137,7 @@ async fn make(state: &State, enroller: Option<&Enroller>, memory: &mut Memory) -
     let order = BoardOrder {
         serial: serial.clone(),
         root_key_hash: maker.avb_key().digest(),
+        second_root_key_hash: Some(maker.second_avb_key().digest()),
         bl1_rollback_index: INDEX,
         tee_rollback_index: INDEX,
     };
@@ -233,6 +234,7 @@ pub(crate) fn other_board(state: &State, folder: &Path) -> Result<()> {
     let order = BoardOrder {
         serial: serial(),
         root_key_hash: maker.avb_key().digest(),
+        second_root_key_hash: Some(maker.second_avb_key().digest()),
         bl1_rollback_index: 0,
         tee_rollback_index: 0,
     };

@@ -1,6 +1,7 @@
 //! The story, as a stranger would run it.
 
 mod alone;
+mod bootloader;
 mod browser;
 mod document;
 mod hostile_folders;

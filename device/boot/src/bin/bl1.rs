@@ -3,11 +3,11 @@
 //! Verifies and starts the TEE, has that verify the level-2 bootloader, makes the normal world
 //! for it and ends. It has one thread: only so can it make namespaces.
 
-use avb::verify_hash_footer_partition;
 use board::exec::{Launch, is_sealed, sealed};
 use board::flash::Flash;
-use board::secure::RemoteSilicon;
-use board::verdict::{Identity, Refusal};
+use board::report::BootArgs;
+use board::secure::{RemoteSilicon, TEE_COUNTER};
+use board::verdict::{Identity, Refusal, verify_under};
 use board::{Silicon, argument, channel, fds};
 use boot::handover::{Halt, Handover, failed, reported, run, take};
 use boot::world::{self, Folders};
@@ -19,8 +19,6 @@ use std::fs::File;
 use std::path::PathBuf;
 use tee_api::boot::{Reply, Request};
 
-/// The fuse counter that guards the TEE.
-const TEE_COUNTER: u8 = 1;
 const TEE_PROGRAM: &str = "tee-os";
 
 fn main() {
@@ -44,34 +42,41 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
     let flash = Flash::open(File::from(take(fds::FLASH)?)).map_err(Refusal::from)?;
     let silicon = secure.silicon.try_clone().map_err(failed("reaching the silicon"))?;
     let silicon = RemoteSilicon::new(silicon);
-    let root_key = silicon.root_key_hash().map_err(failed("reading the fuses"))?;
+    let root_keys = silicon.root_key_hashes().map_err(failed("reading the fuses"))?;
 
     let tee = format!("tee{}", handover.arguments.slot.suffix());
-    let image = handover.log.check("tee", &tee, || verify_tee(&flash, &tee, &silicon, &root_key));
-    let boot = start_tee(handover, secure, &reported(image)?)?;
+    let image = handover.log.check("tee", &tee, || verify_tee(&flash, &tee, &silicon, &root_keys));
+    let (image, tee_index) = reported(image)?;
+    let arguments = BootArgs { tee_index, ..handover.arguments.clone() };
+    let boot = start_tee(handover, &arguments, secure, &image)?;
     let bl2 = format!("bl2{}", handover.arguments.slot.suffix());
     let program = handover.log.check("bl2", &bl2, || ask_tee_about(&boot, &flash, &bl2));
-    start_normal_world(handover, &reported(program)?, &flash, &boot, &modem, &root_key)
+    start_normal_world(handover, &reported(program)?, &flash, &boot, &modem)
 }
 
-/// Step 3: gives the TEE's image.
+/// Step 3: gives the TEE's image and its rollback index.
 fn verify_tee(
     flash: &Flash,
     partition: &str,
     silicon: &dyn Silicon,
-    root_key: &[u8; 32],
-) -> Result<(Identity, Vec<u8>), Refusal> {
+    root_keys: &[[u8; 32]],
+) -> Result<(Identity, (Vec<u8>, u64)), Refusal> {
     let counter = silicon.fuse_counter(TEE_COUNTER).map_err(failed("reading the fuses"))?;
     let mut bytes = flash.read(partition)?;
-    let verified = verify_hash_footer_partition(&bytes, "tee", root_key, counter)?;
+    let verified = verify_under(root_keys, &bytes, "tee", counter)?;
     bytes.truncate(verified.image.end);
     let digest = crypto::digest::sha256(&bytes).to_vec();
     let version = verified.version().unwrap_or(&verified.release).to_owned();
-    Ok((Identity { version, digest }, bytes))
+    Ok((Identity { version, digest }, (bytes, verified.rollback_index)))
 }
 
 /// Starts the TEE and waits until it is up. Gives the bootloaders' channel to it.
-fn start_tee(handover: &Handover, side: SecureSide, image: &[u8]) -> Result<OwnedFd, Refusal> {
+fn start_tee(
+    handover: &Handover,
+    arguments: &BootArgs,
+    side: SecureSide,
+    image: &[u8],
+) -> Result<OwnedFd, Refusal> {
     let archive = Archive::parse(image).map_err(failed("reading the tee image"))?;
     let program = archive
         .file(TEE_PROGRAM)
@@ -82,7 +87,7 @@ fn start_tee(handover: &Handover, side: SecureSide, image: &[u8]) -> Result<Owne
     let (own, far) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(failed(starting))?;
-    let arguments = argument::encode(&handover.arguments).map_err(failed(starting))?;
+    let arguments = argument::encode(arguments).map_err(failed(starting))?;
     let pid = Launch::new(program.as_fd(), TEE_PROGRAM)
         .argument(&arguments)
         .give(side.silicon.as_fd(), fds::SECURE)
@@ -133,7 +138,6 @@ fn start_normal_world(
     flash: &Flash,
     boot: &OwnedFd,
     modem: &OwnedFd,
-    root_key: &[u8; 32],
 ) -> Result<Infallible, Halt> {
     let starting = "starting the level-2 bootloader";
     let launch = |data: PathBuf, run: PathBuf| -> Result<Launch<'_>, Refusal> {
@@ -142,7 +146,6 @@ fn start_normal_world(
         let arguments = argument::encode(&arguments).map_err(failed(starting))?;
         Ok(Launch::new(program.as_fd(), "bl2")
             .argument(&arguments)
-            .argument(&argument::hex(root_key))
             .give(flash.file().as_fd(), fds::FLASH)
             .give(handover.log.fd().as_fd(), fds::LOG)
             .give(handover.power.as_fd(), fds::POWER)

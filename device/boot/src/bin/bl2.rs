@@ -1,15 +1,15 @@
 //! The level-2 bootloader (SPEC S2.2, step 5): Android Verified Boot of everything that is
 //! left. Hands the modem its firmware, tells the TEE what was booted and becomes the kernel.
 
-use avb::policy::{self, BootPolicy, VerifiedSlot, verify_boot};
-use avb::{HashtreeErrorMode, IoError, Ops};
-use board::argument::unhex;
+use avb::policy::{self, VerifiedSlot};
 use board::exec::{Launch, sealed};
-use board::flash::{Flash, FlashError};
+use board::flash::Flash;
 use board::report::Record;
 use board::verdict::{Check, Identity, Refusal};
 use board::{argument, channel, fds};
-use boot::handover::{Halt, Handover, argument_at, failed, reported, run, take};
+use boot::handover::{Halt, Handover, failed, reported, run, take};
+use boot::kaslr;
+use boot::slot::Slot;
 use bootimg::boot::BootImage;
 use rustix::fd::{AsFd, OwnedFd};
 use serde_bytes::ByteBuf;
@@ -31,160 +31,83 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
     handover.end_with_power()?;
     let tee = take(fds::BOOT)?;
     let modem = take(fds::MODEM)?;
-    let root_key = argument_at(2).and_then(|text| unhex(&text)?.try_into().ok());
-    let slot = Slot {
-        flash: Flash::open(File::from(take(fds::FLASH)?)).map_err(Refusal::from)?,
-        rollback_indexes: ask_rollback_indexes(&tee)?,
-        root_key: root_key.ok_or_else(|| Refusal::policy("no root key was handed over"))?,
-        suffix: handover.arguments.slot.suffix(),
-        locked: handover.arguments.locked,
+    let flash = Flash::open(File::from(take(fds::FLASH)?)).map_err(Refusal::from)?;
+    let Reply::Trust(trust) = ask(&tee, &Request::Trust)? else {
+        return Err(Refusal::policy("the TEE did not say whose signature counts").into());
     };
-    let version = slot.check_vbmeta(handover)?;
-    let (_, firmware) = slot.check(handover, "baseband", "baseband", &version)?;
-    let (verified, image) = slot.check(handover, "kernel", "boot", &version)?;
+    let slot = Slot::new(&flash, handover.arguments.slot, &trust);
+    let version = check_vbmeta(&slot, handover)?;
+    let (_, firmware) = check(&slot, handover, "baseband", "baseband", &version)?;
+    let (verified, image) = check(&slot, handover, "kernel", "boot", &version)?;
     let kernel = kernel_of(&image)?;
+    let Reply::KaslrSeed(seed) = ask(&tee, &Request::KaslrSeed)? else {
+        return Err(Refusal::policy("the TEE gave no seed for the kernel's layout").into());
+    };
     tell_tee(&tee, &verified)?;
     hand_over_firmware(&modem, &firmware)?;
     let starting = "starting the kernel";
+    let seed = kaslr::hand_over(&seed).map_err(failed(starting))?;
     let arguments = argument::encode(&handover.arguments).map_err(failed(starting))?;
+    let state = verified.state.name();
+    let cmdline = format!("{} androidboot.verifiedbootstate={state}", verified.data.cmdline);
     let error = Launch::new(kernel.as_fd(), "init")
         .argument(&arguments)
-        .argument(&verified.data.cmdline)
+        .argument(&cmdline)
         .argument(&version)
-        .give(slot.flash.file().as_fd(), fds::FLASH)
+        .give(flash.file().as_fd(), fds::FLASH)
         .give(handover.log.fd().as_fd(), fds::LOG)
         .give(handover.power.as_fd(), fds::POWER)
         .give(kernel.as_fd(), fds::IMAGE)
+        .give(seed.as_fd(), fds::KASLR)
         .exec();
     Err(failed(starting)(error).into())
 }
 
-fn ask_rollback_indexes(tee: &OwnedFd) -> Result<Vec<u64>, Refusal> {
-    let asking = "asking the TEE for rollback indexes";
-    channel::send(tee, &Request::RollbackIndexes).map_err(failed(asking))?;
+fn ask(tee: &OwnedFd, request: &Request) -> Result<Reply, Refusal> {
+    let asking = "asking the TEE";
+    channel::send(tee, request).map_err(failed(asking))?;
     match channel::receive(tee).map_err(failed(asking))? {
-        Reply::RollbackIndexes(indexes) => Ok(indexes),
         Reply::Refused(error) => Err(failed(asking)(error)),
-        _ => Err(Refusal::policy(format!("{asking}: it answered something else"))),
+        reply => Ok(reply),
     }
 }
 
-/// The slot that is verified, and what its verification stands on.
-struct Slot {
-    flash: Flash,
-    rollback_indexes: Vec<u64>,
-    root_key: [u8; 32],
-    suffix: &'static str,
-    locked: bool,
-}
-
-impl Slot {
-    /// The signature, rollback index and form of vbmeta itself. Gives its version.
-    fn check_vbmeta(&self, handover: &Handover) -> Result<String, Halt> {
-        let partition = format!("vbmeta{}", self.suffix);
-        let clock = Check::start("kernel", &partition);
-        match self.verify(&[]) {
-            Ok(verified) => Ok(verified.property(VERSION).unwrap_or_default().to_owned()),
-            Err(refusal) => {
-                handover.log.write(&Record::Stage(clock.finish(Err(&refusal))));
-                Err(Halt::Reported)
-            }
+/// The signature, rollback index and form of vbmeta itself. Gives its version.
+fn check_vbmeta(slot: &Slot<'_>, handover: &Handover) -> Result<String, Halt> {
+    let partition = format!("vbmeta{}", slot.suffix());
+    let clock = Check::start("kernel", &partition);
+    match slot.verify(&[]) {
+        Ok(verified) => Ok(verified.property(VERSION).unwrap_or_default().to_owned()),
+        Err(refusal) => {
+            handover.log.write(&Record::Stage(clock.finish(Err(&refusal))));
+            Err(Halt::Reported)
         }
     }
-
-    /// Verifies the partition `name` and reports it as `stage`. Gives its image.
-    fn check(
-        &self,
-        handover: &Handover,
-        stage: &str,
-        name: &str,
-        version: &str,
-    ) -> Result<(VerifiedSlot, Vec<u8>), Halt> {
-        let partition = format!("{name}{}", self.suffix);
-        reported(handover.log.check(stage, &partition, || {
-            let mut verified = self.verify(&[name])?;
-            let position = verified.data.loaded_partitions.iter().position(|l| l.partition == name);
-            let loaded = position.map(|at| verified.data.loaded_partitions.swap_remove(at));
-            let image = loaded.ok_or_else(|| Refusal::policy(format!("{name} is missing")))?.data;
-            let digest = crypto::digest::sha256(&image).to_vec();
-            let identity = Identity { version: version.to_owned(), digest };
-            Ok((identity, (verified, image)))
-        }))
-    }
-
-    fn verify(&self, partitions: &[&str]) -> Result<VerifiedSlot, Refusal> {
-        let policy = BootPolicy {
-            partitions,
-            hashtrees: &["system"],
-            suffix: self.suffix,
-            maker_key_digest: self.root_key,
-            hashtree_error_mode: HashtreeErrorMode::Restart,
-        };
-        Ok(verify_boot(self, &policy)?)
-    }
 }
 
-impl Ops for Slot {
-    fn read_from_partition(
-        &self,
-        partition: &str,
-        offset: i64,
-        buffer: &mut [u8],
-    ) -> Result<usize, IoError> {
-        let size = self.partition_size(partition)?;
-        let from_end = |back: i64| size.checked_sub(back.unsigned_abs());
-        let start = if offset < 0 { from_end(offset) } else { Some(offset.unsigned_abs()) };
-        let start = start.filter(|at| *at <= size).ok_or(IoError::RangeOutsidePartition)?;
-        let length = buffer.len().min(usize::try_from(size - start).unwrap_or(usize::MAX));
-        self.flash.read_at(partition, start, &mut buffer[..length]).map_err(io_error)?;
-        Ok(length)
-    }
-
-    fn partition_size(&self, partition: &str) -> Result<u64, IoError> {
-        self.flash.partition(partition).map(|found| found.size_bytes()).map_err(io_error)
-    }
-
-    fn validate_vbmeta_public_key(
-        &self,
-        public_key: &[u8],
-        _metadata: Option<&[u8]>,
-    ) -> Result<bool, IoError> {
-        Ok(crypto::digest::sha256(public_key) == self.root_key)
-    }
-
-    fn read_rollback_index(&self, location: u32) -> Result<u64, IoError> {
-        let index = usize::try_from(location).ok().and_then(|at| self.rollback_indexes.get(at));
-        index.copied().ok_or(IoError::Io)
-    }
-
-    fn is_device_unlocked(&self) -> Result<bool, IoError> {
-        Ok(!self.locked)
-    }
-
-    fn unique_guid(&self, partition: &str) -> Result<String, IoError> {
-        let found = self.flash.partition(partition).map_err(io_error)?;
-        Ok(found.unique_guid.to_string())
-    }
-
-    fn read_persistent_value(&self, _name: &str) -> Result<Vec<u8>, IoError> {
-        Err(IoError::NoSuchValue)
-    }
-
-    fn write_persistent_value(&self, _name: &str, _value: &[u8]) -> Result<(), IoError> {
-        Err(IoError::NoSuchValue)
-    }
-}
-
-fn io_error(error: FlashError) -> IoError {
-    match error {
-        FlashError::NoPartition(_) => IoError::NoSuchPartition,
-        FlashError::Outside(_) => IoError::RangeOutsidePartition,
-        _ => IoError::Io,
-    }
+/// Verifies the partition `name` and reports it as `stage`. Gives its image.
+fn check(
+    slot: &Slot<'_>,
+    handover: &Handover,
+    stage: &str,
+    name: &str,
+    version: &str,
+) -> Result<(VerifiedSlot, Vec<u8>), Halt> {
+    let partition = format!("{name}{}", slot.suffix());
+    reported(handover.log.check(stage, &partition, || {
+        let mut verified = slot.verify(&[name])?;
+        let position = verified.data.loaded_partitions.iter().position(|l| l.partition == name);
+        let loaded = position.map(|at| verified.data.loaded_partitions.swap_remove(at));
+        let image = loaded.ok_or_else(|| Refusal::policy(format!("{name} is missing")))?.data;
+        let digest = crypto::digest::sha256(&image).to_vec();
+        let identity = Identity { version: version.to_owned(), digest };
+        Ok((identity, (verified, image)))
+    }))
 }
 
 fn kernel_of(image: &[u8]) -> Result<OwnedFd, Refusal> {
-    let image = BootImage::parse(image).map_err(failed("reading the boot image"))?;
+    // An unlocked device gets the whole partition, and nobody counts what follows the image.
+    let (image, _) = BootImage::parse_prefix(image).map_err(failed("reading the boot image"))?;
     sealed("init", image.kernel).map_err(failed("loading the kernel"))
 }
 
@@ -196,17 +119,19 @@ fn hand_over_firmware(modem: &OwnedFd, firmware: &[u8]) -> Result<(), Refusal> {
 
 /// The root of trust, for attestations.
 fn tell_tee(tee: &OwnedFd, verified: &VerifiedSlot) -> Result<(), Refusal> {
-    let telling = "telling the TEE what was booted";
+    let unlocked = verified.state == policy::BootState::Orange;
     let number = |key: &str| {
         let text = verified.property(key).unwrap_or_default();
-        version_number(key, text).ok_or_else(|| {
+        // What nobody signed may say nothing of its age.
+        version_number(key, text).or_else(|| unlocked.then_some(0)).ok_or_else(|| {
             Refusal::policy(format!("vbmeta's property {key} is {text:?}, not a version"))
         })
     };
     let indexes = (0..).zip(verified.data.rollback_indexes);
     let info = BootInfo {
-        verified_boot_key: verified.public_key_digest,
-        device_locked: verified.state != policy::BootState::Orange,
+        // Of an unlocked device nobody vouches for anything: zeros, as KeyMint demands.
+        verified_boot_key: if unlocked { [0; 32] } else { verified.public_key_digest },
+        device_locked: !unlocked,
         boot_state: match verified.state {
             policy::BootState::Green => BootState::Green,
             policy::BootState::Yellow => BootState::Yellow,
@@ -218,11 +143,9 @@ fn tell_tee(tee: &OwnedFd, verified: &VerifiedSlot) -> Result<(), Refusal> {
         boot_patch_level: number(BOOT_PATCH)?,
         rollback_indexes: indexes.filter(|(at, index)| *at == 0 || *index > 0).collect(),
     };
-    channel::send(tee, &Request::SetBootInfo(info)).map_err(failed(telling))?;
-    match channel::receive(tee).map_err(failed(telling))? {
+    match ask(tee, &Request::SetBootInfo(info))? {
         Reply::Done => Ok(()),
-        Reply::Refused(error) => Err(failed(telling)(error)),
-        _ => Err(Refusal::policy(format!("{telling}: it answered something else"))),
+        _ => Err(Refusal::policy("the TEE did not take what was booted")),
     }
 }
 

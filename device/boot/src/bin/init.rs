@@ -5,11 +5,11 @@
 use board::exec::{Launch, sealed};
 use board::fds;
 use board::flash::Flash;
-use board::report::Record;
+use board::report::{Record, Slot};
 use board::verdict::{Identity, Refusal};
 use boot::handover::{Halt, Handover, argument_at, failed, reported, run, take};
-use boot::system;
 use boot::verity_table::VerityTable;
+use boot::{kaslr, system};
 use bootimg::cpio::Archive;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -29,6 +29,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Who ran as long as this starts anew at once.
 const GOOD_RUN: Duration = Duration::from_secs(60);
+/// How often the system of a slot on trial may end before the other slot gets its turn.
+const TRIAL_RUNS: u32 = 3;
+/// The key that signed vbmeta, on the command line.
+const KEY_OPTION: &str = "androidboot.vbmeta.public_key_digest=";
 
 fn main() {
     run("init", "system", boot)
@@ -36,7 +40,8 @@ fn main() {
 
 fn boot(handover: &Handover) -> Result<Infallible, Halt> {
     handover.end_with_power()?;
-    drop(take(fds::IMAGE)?);
+    let seed = kaslr::take(take(fds::KASLR)?).map_err(failed("taking the kernel's seed"))?;
+    kaslr::lay_out(take(fds::IMAGE)?, &seed)?;
     let flash = Flash::open(File::from(take(fds::FLASH)?)).map_err(Refusal::from)?;
     let missing = || Refusal::policy("the bootloader gave no command line");
     let cmdline = argument_at(2).ok_or_else(missing)?;
@@ -49,7 +54,18 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
         Ok((Identity { version, digest: table.root.as_bytes().to_vec() }, data))
     });
     let (program, root) = install(handover, &reported(verified)?)?;
-    keep_running(handover, &program, &root, &flash)
+    let key = cmdline.split(' ').find_map(|option| option.strip_prefix(KEY_OPTION));
+    keep_running(handover, &System { program, root, key: key.unwrap_or_default() }, &flash)
+}
+
+/// What is started, and what it is told.
+struct System<'a> {
+    /// Its program, sealed.
+    program: OwnedFd,
+    /// The folder with its files.
+    root: PathBuf,
+    /// SHA-256 of the key that signed vbmeta, hexadecimal; empty where nobody did.
+    key: &'a str,
 }
 
 /// Unpacks the system. Gives its program, sealed, and the folder with the rest, read-only.
@@ -82,8 +98,7 @@ fn is_isolated(handover: &Handover) -> bool {
 /// Runs the system's program, and anew whenever it ends.
 fn keep_running(
     handover: &Handover,
-    program: &OwnedFd,
-    root: &Path,
+    system: &System<'_>,
     flash: &Flash,
 ) -> Result<Infallible, Halt> {
     let nothing = OpenOptions::new().read(true).write(true).open("/dev/null");
@@ -91,11 +106,12 @@ fn keep_running(
     let arguments =
         board::argument::encode(&handover.arguments).map_err(failed("starting the system"))?;
     let folder = |path: &Path| path.display().to_string();
-    let launch = Launch::new(program.as_fd(), "system")
+    let launch = Launch::new(system.program.as_fd(), "system")
         .argument(&arguments)
         .variable("HOLDFAST_DATA", &folder(&handover.arguments.data_dir))
         .variable("HOLDFAST_RUN", &folder(&handover.arguments.run_dir))
-        .variable("HOLDFAST_SYSTEM", &folder(root))
+        .variable("HOLDFAST_SYSTEM", &folder(&system.root))
+        .variable("HOLDFAST_BOOT_KEY", system.key)
         // For the programs that the system starts.
         .variable("HOLDFAST_SOCKET", &folder(&handover.arguments.run_dir.join(SOCKET)))
         .give(nothing.as_fd(), 0)
@@ -105,16 +121,30 @@ fn keep_running(
         .give(handover.power.as_fd(), fds::POWER)
         .dying_with_parent();
     let mut pause = FIRST_PAUSE;
+    let mut runs = 0_u32;
     loop {
         let start = Instant::now();
         let system = launch.spawn().map_err(failed("starting the system"))?;
         handover.log.process("system", 0);
         let how = wait_for(system).map_err(failed("waiting for the system"))?;
-        handover.log.write(&Record::Ended { name: "system".into(), how });
+        handover.log.write(&Record::Ended { name: "system".into(), how: how.clone() });
+        runs = runs.saturating_add(1);
+        if runs >= TRIAL_RUNS && is_on_trial(flash, handover.arguments.slot) {
+            let reason = format!("the system of this slot never came up; it {how} {runs} times");
+            return Err(Refusal::policy(reason).into());
+        }
         pause = if start.elapsed() >= GOOD_RUN { FIRST_PAUSE } else { pause };
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Whether the slot never proved itself and the other one could boot instead.
+fn is_on_trial(flash: &Flash, slot: Slot) -> bool {
+    flash.slots().is_ok_and(|slots| {
+        let slot: bootimg::misc::Slot = slot.into();
+        !slots.get(slot).is_successful() && slots.get(slot.other()).is_bootable()
+    })
 }
 
 /// Waits until `program` ends. As process 1 it collects every orphan that ends meanwhile.

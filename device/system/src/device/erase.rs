@@ -13,14 +13,19 @@ impl Device {
         self.refuse_if_erased()?;
         self.tee.take_prompt_away();
         let erasures = self.tee.erase()?;
+        self.after_erasure();
+        Ok(erasures)
+    }
+
+    /// The keys are gone: what they opened goes too.
+    pub(super) fn after_erasure(&self) {
         self.live().erased = true;
         self.close();
-        // The keys are gone. What fails from here on comes to its end at the next start.
+        // What fails from here on comes to its end at the next start.
         let rest = [self.refresh().map(drop), self.void_userdata(), self.remove_files()];
         for error in rest.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "a part of the erasure waits for the next start");
         }
-        Ok(erasures)
     }
 
     /// Lets the daemon end, so that the device restarts as a new one.

@@ -101,7 +101,7 @@ impl Device {
 
     /// Runs `ask` while everyone can see that the trusted screen asks; what it came to is
     /// shown on the lock screen.
-    fn prompting<T>(
+    pub(super) fn prompting<T>(
         &self,
         prompt: Prompt,
         ask: impl FnOnce() -> Result<T, Error>,

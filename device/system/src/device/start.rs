@@ -1,7 +1,7 @@
 //! The start: from the TEE's word on the userdata partition to a device that answers.
 
 use super::factory::serial_number;
-use super::{Device, Live};
+use super::{Device, Images, Live};
 use crate::error::Error;
 use crate::modem::Modem;
 use crate::record::{Inbox, Record};
@@ -65,6 +65,21 @@ pub struct Parts {
     pub folders: Folders,
     /// How often the device was powered on.
     pub boot_no: u64,
+    /// SHA-256 of the key that signed vbmeta, hexadecimal; `None` where nobody did.
+    pub boot_key: Option<String>,
+    /// What it boots from.
+    pub images: Arc<dyn Images>,
+}
+
+/// What was booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Booted {
+    /// `green`, `yellow`, `orange`, `red`, or `unknown`.
+    pub state: &'static str,
+    /// Whether the bootloader was locked; `None` in the factory.
+    pub locked: Option<bool>,
+    /// SHA-256 of the key that signed vbmeta, hexadecimal; `None` where nobody did.
+    pub key: Option<String>,
 }
 
 /// Why the device does not start.
@@ -86,10 +101,10 @@ impl Device {
     /// Starts the device: the TEE checks the userdata partition, its record is opened (or made,
     /// on a new device), the inbox is opened. The user's files stay closed.
     pub fn start(parts: Parts) -> Result<Arc<Self>, BootError> {
-        let Parts { tee, clock, entropy, cloud, modem, way, partition, folders, boot_no } = parts;
+        let Parts { tee, clock, entropy, cloud, modem, way, partition, folders, .. } = parts;
         let lock = tee.status()?;
         let serial = serial_number(&tee.device_chain().unwrap_or_default());
-        let boot_state = boot_state(&*tee);
+        let booted = booted(&*tee, parts.boot_key);
         let partition = Arc::new(partition);
         // Checked at every start, also when nothing opens it.
         userdata::check(&*tee, &partition, &folders.journal())?;
@@ -127,8 +142,9 @@ impl Device {
             modem,
             way,
             folders,
-            boot_no,
-            boot_state,
+            boot_no: parts.boot_no,
+            booted,
+            images: parts.images,
             partition,
             userdata: Mutex::new(stores.userdata),
             inbox: Mutex::new(stores.inbox),
@@ -191,18 +207,18 @@ impl Stores {
 }
 
 /// What the TEE attests about this start: nobody outside of it could say it as well.
-fn boot_state(tee: &dyn Tee) -> &'static str {
+fn booted(tee: &dyn Tee, key: Option<String>) -> Booted {
     let chain = tee.attested_key(b"boot state").map(|(_, chain)| chain).unwrap_or_default();
     let leaf = chain.first().and_then(|leaf| Certificate::parse(leaf).ok());
     let statement = leaf.as_ref().and_then(|leaf| leaf.extension(oid::KEY_DESCRIPTION));
     let statement = statement.and_then(|statement| KeyDescription::decode(statement).ok());
-    match statement.and_then(|(said, _)| said.hardware_enforced.root_of_trust) {
-        Some(root) => match root.verified_boot_state {
-            VerifiedBootState::Verified => "green",
-            VerifiedBootState::SelfSigned => "yellow",
-            VerifiedBootState::Unverified => "orange",
-            VerifiedBootState::Failed => "red",
-        },
+    let root = statement.and_then(|(said, _)| said.hardware_enforced.root_of_trust);
+    let state = match root.as_ref().map(|root| root.verified_boot_state) {
+        Some(VerifiedBootState::Verified) => "green",
+        Some(VerifiedBootState::SelfSigned) => "yellow",
+        Some(VerifiedBootState::Unverified) => "orange",
+        Some(VerifiedBootState::Failed) => "red",
         None => "unknown",
-    }
+    };
+    Booted { state, locked: root.map(|root| root.device_locked), key }
 }

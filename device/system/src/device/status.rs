@@ -1,6 +1,6 @@
 //! What the device says of itself.
 
-use super::Device;
+use super::{Booted, Device};
 use crate::error::Error;
 use serde::Serialize;
 use tee_api::gatekeeper;
@@ -12,6 +12,10 @@ pub struct Status {
     pub serial: Option<String>,
     /// `green`, `yellow`, `orange`, `red`, or `unknown`.
     pub boot_state: &'static str,
+    /// SHA-256 of the key that signed what was booted, hexadecimal; `null` where nobody did.
+    pub boot_key: Option<String>,
+    /// The bootloader was locked at power-on; `null` in the factory.
+    pub bootloader_locked: Option<bool>,
     /// How often the device was powered on.
     pub boot_no: u64,
     /// The screen is locked.
@@ -32,7 +36,7 @@ pub struct Status {
     pub find_enabled: bool,
     /// The message of lost mode, while it holds.
     pub lost: Option<String>,
-    /// What the trusted screen asks right now: `enrol`, `unlock` or `null`.
+    /// What the trusted screen asks right now: `enrol`, `unlock`, `bootloader` or `null`.
     pub prompt: Option<Prompt>,
     /// The keys were destroyed; the device must restart.
     pub erased: bool,
@@ -46,6 +50,8 @@ pub enum Prompt {
     Enrol,
     /// The device is being unlocked.
     Unlock,
+    /// The bootloader is being locked or unlocked.
+    Bootloader,
 }
 
 /// `GET /v1/find`.
@@ -64,8 +70,8 @@ pub struct Find {
 pub struct Summary {
     /// Serial number; `None` in the factory.
     pub serial: Option<String>,
-    /// See [`Status::boot_state`].
-    pub boot_state: &'static str,
+    /// What was booted.
+    pub booted: Booted,
     /// See [`Status::boot_no`].
     pub boot_no: u64,
     /// The account's masked e-mail address.
@@ -124,7 +130,9 @@ impl Device {
         let live = self.live();
         Ok(Status {
             serial: live.serial.clone(),
-            boot_state: self.boot_state,
+            boot_state: self.booted.state,
+            boot_key: self.booted.key.clone(),
+            bootloader_locked: self.booted.locked,
             boot_no: self.boot_no,
             locked: live.locked,
             lock: live.lock.clone(),
@@ -184,7 +192,7 @@ impl Device {
         let record = self.userdata().record().clone();
         Summary {
             serial: self.live().serial.clone(),
-            boot_state: self.boot_state,
+            booted: self.booted.clone(),
             boot_no: self.boot_no,
             account: record.account.map(|account| account.masked),
             find_enabled: record.find_enabled,

@@ -1,7 +1,7 @@
 //! The pages, as askama templates: everything that comes from outside is escaped there.
 
 use super::{Screen, guard, is_link};
-use crate::device::{Device, Entry, EntryKind, Listing, Prompt, View};
+use crate::device::{Booted, Device, Entry, EntryKind, Listing, Prompt, View};
 use crate::percent;
 use crate::record::Notification;
 use askama::Template;
@@ -20,6 +20,7 @@ struct Frame {
     connected: bool,
     unlocked: bool,
     boot_state: &'static str,
+    boot_warning: Option<String>,
     alarm: bool,
     asking: bool,
     trusted_screen: Option<String>,
@@ -151,6 +152,7 @@ fn frame(screen: &Screen) -> Frame {
     // Read first: a change while the page is made is then seen as one.
     let revision = *device.revision().borrow();
     let prompt = device.prompt();
+    let booted = device.summary().booted;
     let (clock, date, _) = in_words(device.now());
     Frame {
         revision,
@@ -160,15 +162,38 @@ fn frame(screen: &Screen) -> Frame {
         date,
         connected: device.is_connected(),
         unlocked: device.view() == View::Open,
-        boot_state: device.summary().boot_state,
+        boot_state: booted.state,
+        boot_warning: boot_warning(&booted),
         alarm: device.alarm_sounds(),
         asking: prompt.is_some(),
         trusted_screen: prompt.and_then(|_| guard::trusted_origin(&screen.trusted_url)),
         prompt_title: match prompt {
             Some(Prompt::Enrol) => "set a screen lock",
+            Some(Prompt::Bootloader) => "the bootloader",
             _ => "unlock",
         },
         notice: device.notice(),
+    }
+}
+
+/// What everybody who looks at the phone must know of its system, as Android's bootloader shows
+/// it: whose key it is, in yellow and orange.
+fn boot_warning(booted: &Booted) -> Option<String> {
+    let digest = booted.key.as_deref().and_then(board::argument::unhex);
+    let digest = digest.and_then(|digest| digest.try_into().ok());
+    let key = digest.map(|digest: [u8; 32]| tee_api::boot::fingerprint(&digest));
+    match (booted.state, key) {
+        ("yellow", Some(key)) => {
+            Some(format!("This phone runs another system than its maker's. Its key is {key}."))
+        }
+        ("orange", Some(key)) => Some(format!(
+            "The bootloader is unlocked: nobody vouches for this system. Its key is {key}."
+        )),
+        ("orange", None) => Some(
+            "The bootloader is unlocked: nobody vouches for this system, and nobody signed it."
+                .into(),
+        ),
+        _ => None,
     }
 }
 

@@ -132,7 +132,7 @@ fn start(folder: &Path, tee: &Arc<FakeTee>, clock: &Arc<ManualClock>, boot_no: u
     let flash = folder.join("userdata");
     let flash = File::options().read(true).write(true).open(flash).unwrap();
     let client = Client::unix(&folder.join("cloud.sock"));
-    let tee: Arc<dyn Tee> = tee.clone();
+    let (images, tee): (_, Arc<dyn Tee>) = (tee.clone(), tee.clone());
     Device::start(Parts {
         tee,
         clock: clock.clone(),
@@ -143,6 +143,8 @@ fn start(folder: &Path, tee: &Arc<FakeTee>, clock: &Arc<ManualClock>, boot_no: u
         partition: Partition::new(flash, 0, USERDATA_BYTES),
         folders: Folders { data: folder.join("data") },
         boot_no,
+        boot_key: Some("ab".repeat(32)),
+        images,
     })
     .unwrap()
 }

@@ -170,3 +170,58 @@ async fn attests_over_a_given_challenge() {
         assert_eq!(refusal(attest(wrong).await), (400, "bad_request".into()));
     }
 }
+
+/// Asks for the bootloader's lock to change; the person says yes.
+async fn set_boot_lock(bench: &Bench, to: &str) -> Result<Value, Error> {
+    bench.tee.types(&[""]);
+    bench.api().post(&format!("/v1/bootloader/{to}")).send_json().await
+}
+
+#[tokio::test]
+async fn s2_2_unlocking_the_bootloader_erases_and_locking_asks_first_whether_it_would_boot() {
+    let mut bench = Bench::in_use().await;
+    bench.tee.turns_away();
+    let refused = bench.api().post("/v1/bootloader/unlock").send().await;
+    assert_eq!(refusal(refused), (403, "cancelled".into()));
+    assert_eq!(bench.status().await["ce_open"], true);
+    assert_eq!(set_boot_lock(&bench, "unlock").await.unwrap()["erased"], true);
+    bench.reboot().await;
+    assert_eq!(bench.status().await["lock"]["enrolled"], false);
+    let state: Value = bench.api().get("/v1/bootloader").send_json().await.unwrap();
+    assert_eq!(state, json!({"locked": false, "custom_key": null}));
+
+    bench.tee.has_bad_images(Some("boot_a is not what was signed"));
+    match bench.api().post("/v1/bootloader/lock").send().await {
+        Err(Error::Refused(refusal)) => {
+            assert_eq!((refusal.status, refusal.error.as_str()), (409, "would_not_boot"));
+            assert!(refusal.reason.contains("boot_a is not what was signed"));
+        }
+        _ => panic!("it would not boot"),
+    }
+    bench.tee.has_bad_images(None);
+    set_boot_lock(&bench, "lock").await.unwrap();
+    bench.reboot().await;
+    let state: Value = bench.api().get("/v1/bootloader").send_json().await.unwrap();
+    assert_eq!(state["locked"], true);
+}
+
+#[tokio::test]
+async fn s2_2_a_key_of_the_users_is_an_avb_key_and_needs_an_unlocked_bootloader() {
+    let mut bench = Bench::new().await;
+    let key = crypto::sign::RsaKey::generate(2048).unwrap();
+    let blob = avb::RsaPublicKeyBlob::from_modulus(&key.modulus()).unwrap();
+    let put = async |bench: &Bench, key: Option<Vec<u8>>| {
+        let body = json!({"key": key.map(Base64)});
+        let api = bench.api();
+        api.put("/v1/bootloader/custom-key").json(&body).send_json::<Value>().await
+    };
+    let encoded = blob.as_bytes().to_vec();
+    assert_eq!(refusal(put(&bench, Some(encoded.clone())).await), (409, "tee_bad_state".into()));
+    set_boot_lock(&bench, "unlock").await.unwrap();
+    bench.reboot().await;
+    let cut = encoded[..encoded.len() - 1].to_vec();
+    assert_eq!(refusal(put(&bench, Some(cut)).await), (400, "bad_request".into()));
+    let digest = board::argument::hex(&blob.digest());
+    assert_eq!(put(&bench, Some(encoded)).await.unwrap()["custom_key"], digest.as_str());
+    assert_eq!(put(&bench, None).await.unwrap()["custom_key"], json!(null));
+}

@@ -9,6 +9,7 @@
 //! | `policy` | activation lock, lost mode, ticket key, erasures ([`policy`]) |
 //! | `userdata` | digests of the userdata partition ([`userdata`]) |
 
+mod bootloader;
 mod lock;
 mod policy;
 mod subkey;
@@ -48,6 +49,7 @@ impl TrustedApplication for App {
         match command {
             Command::Enrol => lock::enrol(context),
             Command::Unlock => lock::unlock(context),
+            Command::SetBootLock { locked } => bootloader::set_lock(context, locked),
             command => self.invoke(context, session, command).map(Step::Done),
         }
     }
@@ -61,7 +63,7 @@ impl TrustedApplication for App {
         let done = |()| Reply::Done;
         match command {
             Command::Status => self.status(context),
-            Command::Enrol | Command::Unlock => {
+            Command::Enrol | Command::Unlock | Command::SetBootLock { .. } => {
                 Err(TeeError::BadState("this command asks the person".into()))
             }
             Command::DeviceKey => device_key(context),
@@ -78,6 +80,8 @@ impl TrustedApplication for App {
             }
             Command::EnterLostMode { message } => self.enter_lost_mode(context, message),
             Command::BootSuccessful => context.boot_successful().map(done),
+            Command::Trust => context.trust().map(Reply::Trust),
+            Command::SetCustomKey { key } => context.set_custom_key(key).map(done),
             Command::Erase => self.erase(context),
         }
     }
@@ -117,7 +121,7 @@ impl App {
 
     /// All secrets go in one change. A device whose activation lock is armed then waits for its
     /// owner's account; lost mode stays until a ticket ends it.
-    fn erase(&mut self, context: &mut Context<'_>) -> Result<Reply, TeeError> {
+    pub(crate) fn erase(&mut self, context: &mut Context<'_>) -> Result<Reply, TeeError> {
         let mut policy = policy::load(context)?;
         policy.due = policy.armed;
         policy.erasures += 1;

@@ -412,3 +412,52 @@ fn altered_records_and_malformed_commands_are_refused() {
         assert!(matches!(ta.call_raw(raw), Err(TeeError::BadParameters(_))));
     }
 }
+
+fn set_lock(os: &FakeOs, ta: &mut Harness<App>, locked: bool) -> Result<Reply, TeeError> {
+    os.will_type("");
+    let reply = ta.call(&Command::SetBootLock { locked });
+    os.forget_answers();
+    reply
+}
+
+#[test]
+fn s2_2_unlocking_needs_the_person_and_costs_the_data() {
+    let (os, mut ta) = enrolled();
+    let before = ce_key(&os, &mut ta);
+    os.will_cancel();
+    let turned_away = ta.call(&Command::SetBootLock { locked: false });
+    assert!(matches!(turned_away, Err(TeeError::Cancelled)));
+    assert!(!os.boot_lock().unlocked);
+    assert_eq!(ce_key(&os, &mut ta), before);
+    assert!(matches!(set_lock(&os, &mut ta, false), Ok(Reply::Erased { erasures: 1 })));
+    assert!(os.boot_lock().unlocked);
+    assert!(!status(&mut ta).enrolled);
+    let prompt = os.prompts().pop().unwrap();
+    assert_eq!(prompt.title, "Unlock the bootloader?");
+    assert!(prompt.detail.contains("erased"), "{}", prompt.detail);
+    assert!(matches!(set_lock(&os, &mut ta, false), Err(TeeError::BadState(_))));
+}
+
+#[test]
+fn s2_2_locking_shows_the_users_own_key_and_costs_the_data() {
+    let (os, mut ta) = enrolled();
+    let key = Command::SetCustomKey { key: Some([0x1a; 32]) };
+    assert!(matches!(ta.call(&key), Err(TeeError::BadState(_))));
+    set_lock(&os, &mut ta, false).unwrap();
+    assert!(matches!(ta.call(&key), Ok(Reply::Done)));
+    assert!(matches!(set_lock(&os, &mut ta, true), Ok(Reply::Erased { erasures: 2 })));
+    let lock = os.boot_lock();
+    assert_eq!((lock.unlocked, lock.custom_key), (false, Some([0x1a; 32])));
+    let prompt = os.prompts().pop().unwrap();
+    assert!(prompt.detail.contains("your key 1a1a 1a1a 1a1a 1a1a"), "{}", prompt.detail);
+}
+
+#[test]
+fn s2_2_power_lost_while_unlocking_leaves_the_device_locked() {
+    let (os, mut ta) = enrolled();
+    os.lose_power_after(0);
+    assert!(set_lock(&os, &mut ta, false).is_err());
+    os.power_cycle();
+    assert!(!os.boot_lock().unlocked);
+    assert!(status(&mut start(&os)).enrolled);
+}

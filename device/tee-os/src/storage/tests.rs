@@ -78,8 +78,8 @@ impl Silicon for TestBoard {
         }
     }
 
-    fn root_key_hash(&self) -> Result<[u8; 32], SiliconError> {
-        Ok([0; 32])
+    fn root_key_hashes(&self) -> Result<Vec<[u8; 32]>, SiliconError> {
+        Ok(vec![[0; 32]])
     }
     fn serial(&self) -> Result<String, SiliconError> {
         Ok("TEST".into())

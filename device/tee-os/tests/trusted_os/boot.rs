@@ -2,15 +2,17 @@
 
 use crate::device::{Device, TestBoard};
 use avb::{Algorithm, RsaPublicKeyBlob, VbmetaBuilder, hash_footer};
+use board::Silicon;
 use board::exec::{is_sealed, sealed};
+use board::secure::{BL1_COUNTER, TEE_COUNTER};
 use crypto::sign::{Hash, RsaKey};
 use rustix::fd::OwnedFd;
 use serde_bytes::ByteBuf;
 use std::io::Read;
 use std::sync::LazyLock;
 use tee_api::TeeError;
-use tee_api::boot::{BootInfo, BootState, Reply, Request};
-use tee_api::gatekeeper::{Command, Gatekeeper};
+use tee_api::boot::{BootInfo, BootLock, BootState, Reply, Request, Trust};
+use tee_api::gatekeeper::{self, Command, Gatekeeper};
 
 static MAKER: LazyLock<RsaKey> = LazyLock::new(|| RsaKey::generate(2048).unwrap());
 
@@ -43,11 +45,15 @@ fn verify(device: &Device, partition: &[u8]) -> (Reply, Vec<OwnedFd>) {
     device.ask_boot(&Request::VerifyBl2 { partition: "bl2_a".into() }, Some(&image))
 }
 
-fn indexes(device: &Device) -> Vec<u64> {
-    match device.ask_boot(&Request::RollbackIndexes, None).0 {
-        Reply::RollbackIndexes(indexes) => indexes,
+fn trust(device: &Device) -> Trust {
+    match device.ask_boot(&Request::Trust, None).0 {
+        Reply::Trust(trust) => trust,
         other => panic!("{other:?}"),
     }
+}
+
+fn indexes(device: &Device) -> Vec<u64> {
+    trust(device).rollback_indexes
 }
 
 fn info(rollback_indexes: Vec<(u32, u64)>, boot_state: BootState) -> BootInfo {
@@ -145,11 +151,103 @@ fn s2_2_a_successful_boot_makes_older_images_unbootable_for_good() {
     assert!(matches!(device.ask_boot(&outside, None).0, Reply::Refused(_)));
 }
 
+fn boot_lock(device: &Device) -> BootLock {
+    trust(device).lock
+}
+
+/// What the board's fuses say of bl1 and the TEE.
+fn fuses(device: &Device) -> [u64; 2] {
+    [BL1_COUNTER, TEE_COUNTER].map(|counter| device.board.fuse_counter(counter).unwrap())
+}
+
+/// Boots with this information, and the system says that it came up.
+fn succeed(device: &Device, info: BootInfo) {
+    assert!(matches!(device.ask_boot(&Request::SetBootInfo(info), None).0, Reply::Done));
+    device.tee().session::<Gatekeeper>().unwrap().call(Command::BootSuccessful).unwrap();
+}
+
+#[test]
+fn s2_2_the_fuses_of_bl1_and_tee_rise_with_a_successful_boot_only() {
+    let Some(device) = device() else { return };
+    verify(&device, &partition(&MAKER, 5));
+    let booted = Request::SetBootInfo(info(vec![(0, 7)], BootState::Green));
+    assert!(matches!(device.ask_boot(&booted, None).0, Reply::Done));
+    assert_eq!(fuses(&device), [0, 0]);
+    device.tee().session::<Gatekeeper>().unwrap().call(Command::BootSuccessful).unwrap();
+    assert_eq!(fuses(&device), [3, 4]);
+}
+
 #[test]
 fn an_unlocked_boot_raises_nothing() {
     let Some(device) = device() else { return };
-    let booted = Request::SetBootInfo(info(vec![(0, 7)], BootState::Orange));
-    assert!(matches!(device.ask_boot(&booted, None).0, Reply::Done));
-    device.tee().session::<Gatekeeper>().unwrap().call(Command::BootSuccessful).unwrap();
-    assert_eq!(indexes(&device), [0; 32]);
+    succeed(&device, info(vec![(0, 7)], BootState::Orange));
+    assert_eq!((indexes(&device), fuses(&device)), (vec![0; 32], [0, 0]));
+}
+
+fn unlocked(rollback_indexes: Vec<(u32, u64)>) -> BootInfo {
+    BootInfo { device_locked: false, ..info(rollback_indexes, BootState::Orange) }
+}
+
+/// The person says yes to what the trusted screen asks.
+fn set_lock(device: &Device, locked: bool) -> Result<gatekeeper::Reply, TeeError> {
+    device.screen.will_type("");
+    let gatekeeper = device.tee().session::<Gatekeeper>().unwrap();
+    gatekeeper.call(Command::SetBootLock { locked })
+}
+
+fn set_key(device: &Device, key: Option<[u8; 32]>) -> Result<gatekeeper::Reply, TeeError> {
+    let gatekeeper = device.tee().session::<Gatekeeper>().unwrap();
+    gatekeeper.call(Command::SetCustomKey { key })
+}
+
+#[test]
+fn s2_2_the_lock_state_is_in_rpmb_and_a_key_of_the_users_needs_it_open() {
+    let Some(device) = device() else { return };
+    assert_eq!(boot_lock(&device), BootLock::default());
+    succeed(&device, info(vec![(0, 7)], BootState::Green));
+    assert!(matches!(set_key(&device, Some([9; 32])), Err(TeeError::BadState(_))));
+    set_lock(&device, false).unwrap();
+    assert!(boot_lock(&device).unlocked);
+    // What runs was booted locked: it may not choose the key of the next owner.
+    assert!(matches!(set_key(&device, Some([9; 32])), Err(TeeError::BadState(_))));
+
+    let device = Device::power_on(device.power_off()).unwrap();
+    assert!(boot_lock(&device).unlocked);
+    succeed(&device, unlocked(vec![(0, 7)]));
+    set_key(&device, Some([9; 32])).unwrap();
+    set_lock(&device, true).unwrap();
+    assert!(matches!(set_key(&device, None), Err(TeeError::BadState(_))));
+    let lock = boot_lock(&device);
+    assert_eq!((lock.unlocked, lock.custom_key), (false, Some([9; 32])));
+}
+
+#[test]
+fn s2_2_the_users_key_counts_its_rollback_indexes_apart_from_the_makers() {
+    let Some(device) = device() else { return };
+    succeed(&device, info(vec![(0, 7)], BootState::Green));
+    set_lock(&device, false).unwrap();
+    let device = Device::power_on(device.power_off()).unwrap();
+    succeed(&device, unlocked(Vec::new()));
+    set_key(&device, Some([9; 32])).unwrap();
+    set_lock(&device, true).unwrap();
+
+    let device = Device::power_on(device.power_off()).unwrap();
+    verify(&device, &partition(&MAKER, 6));
+    let own = BootInfo { verified_boot_key: [9; 32], ..info(vec![(0, 2)], BootState::Yellow) };
+    succeed(&device, own);
+    assert_eq!(boot_lock(&device).custom_rollback_indexes[0], 2);
+    let maker = indexes(&device);
+    assert_eq!((maker[0], maker[1]), (7, 6));
+}
+
+#[test]
+fn s2_3_each_seed_for_the_kernels_layout_is_a_fresh_one() {
+    let Some(device) = device() else { return };
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        match device.ask_boot(&Request::KaslrSeed, None).0 {
+            Reply::KaslrSeed(seed) => assert!(seen.insert(seed.number()), "twice the same"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

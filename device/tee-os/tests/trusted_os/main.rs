@@ -212,7 +212,7 @@ fn s3_1_2_a_board_with_anothers_chip_says_so_and_boots_nothing() {
     let verify = Request::VerifyBl2 { partition: "bl2_a".into() };
     let (reply, _) = device.ask_boot(&verify, Some(&image));
     assert!(matches!(reply, Reply::Rejected { reason, .. } if reason.contains("RPMB")));
-    let (reply, _) = device.ask_boot(&Request::RollbackIndexes, None);
+    let (reply, _) = device.ask_boot(&Request::Trust, None);
     assert!(matches!(reply, Reply::Refused(TeeError::Security(_))));
     let lock = device.tee().session::<Gatekeeper>().unwrap();
     assert!(matches!(lock.call(Command::Status), Err(TeeError::Security(_))));

@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex};
 pub(crate) struct TestBoard {
     huk: [u8; 32],
     root_key_hash: [u8; 32],
+    fuse_counters: Mutex<[u64; 8]>,
     factory: AtomicBool,
     uptime_ms: AtomicU64,
     rpmb: Mutex<RpmbDevice<MemoryStore>>,
@@ -26,6 +27,7 @@ impl TestBoard {
         Arc::new(Self {
             huk: crypto::random_array(),
             root_key_hash,
+            fuse_counters: Mutex::default(),
             factory: AtomicBool::new(true),
             uptime_ms: AtomicU64::new(1000),
             rpmb: Mutex::new(RpmbDevice::new(MemoryStore::new(16_384))),
@@ -61,8 +63,8 @@ impl TestBoard {
 }
 
 impl Silicon for TestBoard {
-    fn root_key_hash(&self) -> Result<[u8; 32], SiliconError> {
-        Ok(self.root_key_hash)
+    fn root_key_hashes(&self) -> Result<Vec<[u8; 32]>, SiliconError> {
+        Ok(vec![[0; 32], self.root_key_hash])
     }
 
     fn serial(&self) -> Result<String, SiliconError> {
@@ -88,12 +90,17 @@ impl Silicon for TestBoard {
         Ok(())
     }
 
-    fn fuse_counter(&self, _: u8) -> Result<u64, SiliconError> {
-        Ok(0)
+    fn fuse_counter(&self, location: u8) -> Result<u64, SiliconError> {
+        Ok(self.fuse_counters.lock().unwrap()[usize::from(location)])
     }
 
-    fn raise_fuse_counter(&self, _: u8, _: u64) -> Result<(), SiliconError> {
-        Err(SiliconError::Refused("this board has no fuse counters".into()))
+    fn raise_fuse_counter(&self, location: u8, value: u64) -> Result<(), SiliconError> {
+        let counter = &mut self.fuse_counters.lock().unwrap()[usize::from(location)];
+        if value < *counter {
+            return Err(SiliconError::Refused("a fuse counter only rises".into()));
+        }
+        *counter = value;
+        Ok(())
     }
 
     fn rpmb(&self, frames: &[u8]) -> Result<Vec<u8>, SiliconError> {

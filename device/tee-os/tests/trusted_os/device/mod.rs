@@ -4,7 +4,8 @@ mod board;
 
 pub(crate) use self::board::{BootLog, Screen, TestBoard};
 use ::board::exec::{Launch, sealed};
-use ::board::{channel, fds};
+use ::board::report::{BootArgs, Slot};
+use ::board::{argument, channel, fds};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with, socketpair,
@@ -53,6 +54,7 @@ impl Device {
         log.serve(log_read);
         let program = std::fs::File::open(env!("CARGO_BIN_EXE_tee-os")).unwrap();
         let pid = Launch::new(program.as_fd(), "tee-os")
+            .argument(&argument::encode(&arguments()).unwrap())
             .give(secure_end.as_fd(), fds::SECURE)
             .give(log_write.as_fd(), fds::LOG)
             .give(listener.as_fd(), fds::TEE_LISTENER)
@@ -102,6 +104,18 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// What bl1 tells; its own index is 3, the TEE's 4.
+fn arguments() -> BootArgs {
+    BootArgs {
+        slot: Slot::A,
+        boot_no: 0,
+        data_dir: "/data".into(),
+        run_dir: "/run".into(),
+        bl1_index: 3,
+        tee_index: 4,
     }
 }
 

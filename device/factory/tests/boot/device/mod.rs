@@ -3,7 +3,7 @@
 use board::flash::Flash;
 use effects::{SystemEntropy, UnixMillis};
 use factory::{
-    BoardOrder, FlashPlan, KeySize, Maker, Release, RollbackIndexes, Stages, make_board,
+    AvbKey, BoardOrder, FlashPlan, KeySize, Maker, Release, RollbackIndexes, Stages, make_board,
 };
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
@@ -64,8 +64,19 @@ pub(crate) fn new_maker(folder: &Path) -> Maker {
 impl Workshop {
     /// Builds a flash image at `path`.
     pub(crate) fn flash(&self, maker: &Maker, rollback: RollbackIndexes, path: &Path) {
+        self.flash_signed(maker.avb_key(), &self.stages, rollback, path);
+    }
+
+    /// Builds a flash image of these programs at `path`.
+    pub(crate) fn flash_signed(
+        &self,
+        key: &AvbKey,
+        stages: &Stages,
+        rollback: RollbackIndexes,
+        path: &Path,
+    ) {
         let plan = FlashPlan {
-            stages: &self.stages,
+            stages,
             release: Release {
                 version: "1.2.3".into(),
                 os_version: "16".into(),
@@ -75,7 +86,7 @@ impl Workshop {
             cloud: None,
             files: Vec::new(),
         };
-        plan.build(maker.avb_key(), path, &SystemEntropy).unwrap();
+        plan.build(key, path, &SystemEntropy).unwrap();
     }
 
     /// A fresh device that accepts images from `rollback` on.
@@ -84,6 +95,7 @@ impl Workshop {
         let order = BoardOrder {
             serial: "HF-TEST-1".into(),
             root_key_hash: self.maker.avb_key().digest(),
+            second_root_key_hash: Some(self.maker.second_avb_key().digest()),
             bl1_rollback_index: rollback.bl1,
             tee_rollback_index: rollback.tee,
         };

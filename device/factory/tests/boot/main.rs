@@ -1,6 +1,9 @@
 //! SPEC S2.2 with the real programs: the whole chain, and every way in which it must stop.
 
 mod device;
+mod kaslr;
+mod root_keys;
+mod slots;
 
 use device::{Board, Device, Workshop, new_maker, workshop};
 use factory::RollbackIndexes;
@@ -76,11 +79,12 @@ fn transplant(from: &Device, to: &Device, names: &[&str]) {
 #[test]
 fn s2_2_refuses_rollback_below_fuse_counter_and_stored_index() {
     let Some(workshop) = workshop() else { return };
-    let device = workshop.device(INDEX);
+    let device = workshop.device(RollbackIndexes::all(4));
+    workshop.flash(&workshop.maker, INDEX, &device.path("flash.img"));
     // The first boot proves the slot; the stored indexes rise with it.
     let board = device.run(workshop);
     assert_eq!(board.outcome()["ready"], true, "{}", board.log());
-    wait_for_successful_slot(&device);
+    wait_for_success(&device, bootimg::misc::Slot::A, 5);
     drop(board);
     let older = workshop.device(RollbackIndexes::all(4));
     for (names, stage) in [
@@ -100,14 +104,17 @@ fn s2_2_refuses_rollback_below_fuse_counter_and_stored_index() {
     }
 }
 
-fn wait_for_successful_slot(device: &Device) {
+/// Waits until the slot was marked successful and, last of all, the fuses rose to `index`.
+fn wait_for_success(device: &Device, slot: bootimg::misc::Slot, index: u64) {
     let start = Instant::now();
-    while !device.open_flash().slots().unwrap().get(bootimg::misc::Slot::A).is_successful() {
-        assert!(start.elapsed() < Duration::from_secs(10), "the slot never proved itself");
+    let fuse = || {
+        let fuses = board_emulated::fuses::Fuses::open(&device.path("board")).unwrap();
+        fuses.counter(board::secure::TEE_COUNTER).unwrap()
+    };
+    while !device.open_flash().slots().unwrap().get(slot).is_successful() || fuse() < index {
+        assert!(start.elapsed() < Duration::from_secs(30), "the slot never proved itself");
         std::thread::sleep(Duration::from_millis(10));
     }
-    // The indexes rise right behind it.
-    std::thread::sleep(Duration::from_millis(300));
 }
 
 #[test]
