@@ -11,6 +11,7 @@ pub mod device;
 pub mod find;
 pub mod push;
 pub mod sync;
+pub mod update;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,6 +1,6 @@
 //! The services of one cloud process.
 
-use crate::connect::{AccountOwners, ByLink, Keys, Lock, Sealer};
+use crate::connect::{AccountOwners, AuditLog, ByLink, Keys, Lock, Sealer};
 use crate::credentials::Credential;
 use crate::{Config, KeyCenterAt};
 use anyhow::Context as _;
@@ -11,6 +11,7 @@ use cloud_attest::Attest;
 use cloud_find::Find;
 use cloud_push::Push;
 use cloud_sync::Sync;
+use cloud_update::Update;
 use effects::{Clock, Entropy, UnixMillis};
 use keycenter_client::KeyCenter;
 use sqlx::SqlitePool;
@@ -31,6 +32,7 @@ pub(crate) struct Services {
     pub(crate) push: Arc<Push>,
     pub(crate) find: Arc<Find>,
     pub(crate) sync: Arc<Sync>,
+    pub(crate) update: Update,
     pub(crate) maker: Credential,
     pub(crate) key_center: KeyCenterDoor,
     pub(crate) clock: Arc<dyn Clock>,
@@ -110,6 +112,14 @@ impl App {
             clock: clock.clone(),
         });
         let sync = Arc::new(sync.await?);
+        let update = Update::open(cloud_update::Foundation {
+            pool: pool.clone(),
+            folder: state.join("updates"),
+            audit: Arc::new(AuditLog(accounts.clone())),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        });
+        let update = update.await?;
         let maker = Credential::load_or_make(&state.join("maker.json"), "maker", &*entropy)?;
         let developer =
             Credential::load_or_make(&state.join("developer.json"), "developer", &*entropy)?;
@@ -120,6 +130,7 @@ impl App {
             push,
             find,
             sync,
+            update,
             maker,
             key_center: door,
             clock,

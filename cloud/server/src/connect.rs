@@ -1,6 +1,7 @@
 //! What services need of each other and of the Key Center, connected.
 
 use crate::app::App;
+use crate::caller::Device;
 use crate::fault::Fault;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -12,6 +13,7 @@ use cloud_account::{
 };
 use cloud_find::{Bound, Carrier, Error as FindError, Find, Owners};
 use cloud_push::Push;
+use cloud_update::{Error as UpdateError, Standing};
 use effects::UnixMillis;
 use futures_util::future::BoxFuture;
 use keycenter_client::{KeyCenter, KeyType};
@@ -251,4 +253,43 @@ impl Owners for AccountOwners {
             self.0.record(actor, action, &subject, detail).await.map_err(refused)
         })
     }
+}
+
+/// Who stands for all makers and releases in the audit log; no account is called so.
+const UPDATES: &str = "updates";
+
+/// The account service's audit log, for the update service.
+pub(crate) struct AuditLog(pub(crate) Arc<Accounts>);
+
+impl cloud_update::Audit for AuditLog {
+    fn record<'a>(
+        &'a self,
+        actor: &'a str,
+        action: &'a str,
+        detail: &'a str,
+    ) -> BoxFuture<'a, Result<(), UpdateError>> {
+        Box::pin(async move {
+            let recorded = self.0.record(actor, action, &Subject(UPDATES.into()), detail).await;
+            recorded.map_err(|error| UpdateError::Audit(error.to_string()))
+        })
+    }
+}
+
+/// How a bound device stands: its last attestation, and its maker as the registry has it.
+pub(crate) async fn standing(app: &App, device: &Device) -> Result<Standing, Fault> {
+    let said = app.accounts.device(&device.caller.subject, &device.id).await?.statement;
+    let maker = match &app.attest.devices_with_serial(&said.serial).await?[..] {
+        [known] if known.revoked.is_none() => {
+            let makers = app.attest.makers().await?;
+            makers.into_iter().find(|maker| maker.root == known.root).map(|maker| maker.name)
+        }
+        // Two makers gave the same number: which device is bound, the number does not say.
+        _ => None,
+    };
+    Ok(Standing {
+        locked: said.locked,
+        boot_state: said.boot_state,
+        patch_level: said.os_patch_level,
+        maker,
+    })
 }

@@ -9,6 +9,7 @@ use cloud_attest::Error as AttestError;
 use cloud_find::Error as FindError;
 use cloud_push::Error as PushError;
 use cloud_sync::Error as SyncError;
+use cloud_update::Error as UpdateError;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use std::time::Duration;
@@ -143,5 +144,26 @@ impl From<AttestError> for Fault {
 impl From<SyncError> for Fault {
     fn from(error: SyncError) -> Self {
         Self::internal(&error)
+    }
+}
+
+impl From<UpdateError> for Fault {
+    fn from(error: UpdateError) -> Self {
+        let answer = |status, code| Self::new(status, code, &error);
+        match &error {
+            UpdateError::Invalid { .. } => answer(StatusCode::BAD_REQUEST, "invalid"),
+            UpdateError::NotFound(_) => answer(StatusCode::NOT_FOUND, "not_found"),
+            UpdateError::ReleaseExists { .. } => answer(StatusCode::CONFLICT, "release_exists"),
+            UpdateError::PackageExists => answer(StatusCode::CONFLICT, "package_exists"),
+            UpdateError::RollsOut => answer(StatusCode::CONFLICT, "rolls_out"),
+            UpdateError::Stopped => answer(StatusCode::CONFLICT, "release_stopped"),
+            UpdateError::Untrusted(_) => answer(StatusCode::FORBIDDEN, "device_not_trusted"),
+            UpdateError::Size { .. } => answer(StatusCode::BAD_REQUEST, "size_differs"),
+            UpdateError::Hash => answer(StatusCode::BAD_REQUEST, "hash_differs"),
+            UpdateError::CutShort(_) => answer(StatusCode::BAD_REQUEST, "cut_short"),
+            UpdateError::Full => answer(StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            UpdateError::Stopping => answer(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            _ => Self::internal(&error),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The cloud of Holdfast: accounts, attestation, sync, push, find-device and the web console.
+/// The cloud of Holdfast: accounts, attestation, sync, push, find-device, updates and the web console.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

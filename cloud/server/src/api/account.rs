@@ -107,6 +107,7 @@ async fn close_account(
     for device in app.accounts.devices(&user.subject).await? {
         app.push.forget_device(&device.device_id).await?;
         app.find.forget_device(&device.device_id).await?;
+        app.update.forget_device(&device.device_id).await?;
     }
     app.sync.erase(&user.subject.0).await?;
     Ok(app.accounts.close(user, password, source).await?)

@@ -6,6 +6,7 @@ pub(crate) mod devices;
 mod find;
 mod link;
 mod push;
+mod update;
 
 use crate::app::App;
 use axum::Router;
@@ -21,5 +22,6 @@ pub(crate) fn routes() -> Router<App> {
         .merge(devices::routes())
         .merge(find::routes())
         .merge(push::routes())
+        .merge(update::routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES))
 }

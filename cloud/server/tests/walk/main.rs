@@ -5,6 +5,7 @@ mod maker;
 mod person;
 mod processes;
 mod snapshot_upload;
+mod update;
 
 use futures_util::StreamExt as _;
 use http_link::Error;

@@ -113,6 +113,15 @@ impl Link {
         self.client.put(path).bearer(&self.token)
     }
 
+    pub(crate) fn get(&self, path: &str) -> Request {
+        self.client.get(path).bearer(&self.token)
+    }
+
+    /// The header that a program sends which has the session.
+    pub(crate) fn header(&self) -> String {
+        format!("authorization: Bearer {}", self.token)
+    }
+
     /// The events of the link.
     pub(crate) async fn events(&self) -> impl Stream<Item = (u64, Event)> + Unpin {
         let request = self.client.get("/v1/devices/self/link").bearer(&self.token);
