@@ -53,13 +53,15 @@ pub(crate) fn percentages(
 }
 
 pub(crate) fn name(field: &'static str, name: &str) -> Result<(), Error> {
-    printable(name, NAME_BYTES)
-        .ok_or(Error::invalid(field, "1 to 64 printable ASCII characters, no space at the ends"))
+    printable(name, NAME_BYTES).ok_or_else(|| {
+        Error::invalid(field, "1 to 64 printable ASCII characters, no space at the ends")
+    })
 }
 
 pub(crate) fn build(field: &'static str, build: &str) -> Result<(), Error> {
-    printable(build, BUILD_BYTES)
-        .ok_or(Error::invalid(field, "1 to 256 printable ASCII characters, no space at the ends"))
+    printable(build, BUILD_BYTES).ok_or_else(|| {
+        Error::invalid(field, "1 to 256 printable ASCII characters, no space at the ends")
+    })
 }
 
 fn printable(text: &str, longest: usize) -> Option<()> {

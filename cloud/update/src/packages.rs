@@ -4,7 +4,7 @@
 //! folder synced: what is there under its name is whole and stays.
 
 use crate::error::Error;
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The folder of packages that are on their way in. No package is called so.
 const INCOMING: &str = ".incoming";
+/// Room that packages leave for the database.
+const SPARE_BYTES: u64 = 64 << 20;
 
 /// A folder of packages. Names are ids of ours: digits and small letters.
 pub(crate) struct PackageFolder {
@@ -87,7 +89,13 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    /// A file system that has too little room is asked for none: it would first give away what it
+    /// has, and the database beside it would find none.
     fn reserve(&self, size: u64) -> Result<(), Error> {
+        let room = fstatvfs(&self.file).map_err(|error| Error::at(&self.path)(error.into()))?;
+        if room.f_bavail.saturating_mul(room.f_frsize) < size.saturating_add(SPARE_BYTES) {
+            return Err(Error::Full);
+        }
         match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, size) {
             // Not every file system can; there the write that finds no room says so.
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
@@ -135,7 +143,7 @@ mod tests {
         let nowhere = Path::new("/nowhere/at/all").to_owned();
         let mut incoming = Incoming { file: full, path: nowhere, kept: true };
         assert!(matches!(incoming.write(b"x"), Err(Error::Full)));
-        // No disk has room for this; file systems say so in different words.
+        // No disk has room for this.
         let folder = tempfile::tempdir().unwrap();
         let packages = PackageFolder::open(folder.path().into()).unwrap();
         assert!(matches!(packages.begin(i64::MAX as u64).map(drop), Err(Error::Full)));

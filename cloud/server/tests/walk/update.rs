@@ -128,12 +128,15 @@ fn hung_up() -> std::io::Error {
     std::io::ErrorKind::ConnectionReset.into()
 }
 
+/// Headers of a request.
+type Headers<'a> = &'a [(&'static str, &'a str)];
+
 async fn ranges_are_answered(link: &Link, offer: &Offer, zip: &[u8]) {
     let size = zip.len();
     let etag = format!("\"{}\"", offer.package.sha256);
     let last = format!("bytes {}-{}/{size}", size - 10, size - 1);
     let none = format!("bytes */{size}");
-    let cases: [(&[(&'static str, &str)], u16, &[u8], &str); 7] = [
+    let cases: [(Headers<'_>, u16, &[u8], &str); 7] = [
         (&[], 200, zip, ""),
         (&[("range", "bytes=5-8")], 206, &zip[5..9], "bytes 5-8/700001"),
         (&[("range", "bytes=-10")], 206, &zip[size - 10..], &last),

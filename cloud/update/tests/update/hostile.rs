@@ -167,9 +167,9 @@ async fn what_is_malformed_is_refused_by_name() {
     let check = Check { model: sql.into(), build: sql.into(), ..has("b1", 100) };
     let answer = bench.update.check(sql, &in_order(), &check).await.unwrap();
     assert_eq!(answer, nothing(Reason::UpToDate));
-    let refused =
-        bench.update.check("d1", &in_order(), &Check { security_patch: "".into(), ..check });
-    assert!(matches!(refused.await, Err(Error::Invalid { field: "security_patch", .. })));
+    let check = Check { security_patch: String::new(), ..check };
+    let refused = bench.update.check("d1", &in_order(), &check).await;
+    assert!(matches!(refused, Err(Error::Invalid { field: "security_patch", .. })));
     for id in ["", "..", "../cloud.db", ".incoming", sql] {
         let download = bench.update.download(&in_order(), id).await.map(drop);
         assert!(matches!(download, Err(Error::NotFound(_))), "{id}");

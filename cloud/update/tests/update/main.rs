@@ -67,8 +67,8 @@ impl Bench {
 
     /// Announces and uploads a full package that is made of `build`'s name.
     async fn publish(&self, build: &str, timestamp: u64, percentage: u8) -> Release {
-        let release = self.update.announce(MAKER, &announcement(build, timestamp, percentage));
-        let release = release.await.unwrap();
+        let request = announcement(build, timestamp, percentage);
+        let release = self.update.announce(MAKER, &request).await.unwrap();
         self.upload(&release.packages[0].package_id, build.as_bytes()).await.unwrap()
     }
 

@@ -107,7 +107,7 @@ async fn a_release_of_deltas_alone_has_nothing_for_other_builds() {
 async fn s2_6_a_roll_out_grows_and_never_takes_back() {
     let mut bench = Bench::new().await;
     let release = bench.publish("b2", 200, 0).await;
-    let mut admitted = vec![false; 200];
+    let mut admitted = [false; 200];
     for percentage in [0, 10, 50, 100] {
         let change = RolloutChange { percentage: Some(percentage), ..RolloutChange::default() };
         let release = bench.update.roll_out(MAKER, &release.release_id, &change).await.unwrap();
