@@ -3,13 +3,14 @@
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
 /// How long may be waited for the other end in all: `grace`, and a second more for each
@@ -136,22 +137,29 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PatientWriter<S> {
     }
 }
 
+/// What is read of a body that its handler did not want. The sender of a longer one may miss the
+/// answer.
+const REST_BYTES: usize = 4 << 20;
+
 /// A request body that fails once its sender is too slow.
-pub(crate) struct PatientBody<B> {
-    body: B,
+///
+/// Where the handler answers before it read everything, the rest is read and thrown away: a
+/// connection that is closed with unread bytes is reset, and its sender never sees the answer.
+pub(crate) struct PatientBody {
+    /// Nothing once it failed.
+    body: Option<Incoming>,
     waiting: Waiting,
+    reads_rest: bool,
 }
 
-impl<B> PatientBody<B> {
-    pub(crate) fn new(body: B, patience: Patience) -> Self {
-        Self { body, waiting: Waiting::new(patience) }
+impl PatientBody {
+    /// `reads_rest` is false for a sender who waits to be asked for the body (RFC 9110, 10.1.1).
+    pub(crate) fn new(body: Incoming, patience: Patience, reads_rest: bool) -> Self {
+        Self { body: Some(body), waiting: Waiting::new(patience), reads_rest }
     }
 }
 
-impl<B> Body for PatientBody<B>
-where
-    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
-{
+impl Body for PatientBody {
     type Data = Bytes;
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -159,10 +167,11 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let mut next = self.body.frame();
-        match Pin::new(&mut next).poll(context) {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        match Pin::new(body).poll_frame(context) {
             Poll::Pending => {
                 ready!(self.waiting.pending(context));
+                self.body = None;
                 Poll::Ready(Some(Err(ran_out("sending its request").into())))
             }
             Poll::Ready(frame) => {
@@ -175,10 +184,31 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for PatientBody {
+    fn drop(&mut self) {
+        if !self.reads_rest || self.is_end_stream() {
+            return;
+        }
+        let (Some(mut rest), Ok(runtime)) = (self.body.take(), Handle::try_current()) else {
+            return;
+        };
+        let read = async move {
+            let mut bytes = 0;
+            while let Some(Ok(frame)) = rest.frame().await {
+                bytes += frame.data_ref().map_or(0, Bytes::len);
+                if bytes > REST_BYTES {
+                    break;
+                }
+            }
+        };
+        runtime.spawn(tokio::time::timeout(self.waiting.patience.grace, read));
     }
 }

@@ -7,6 +7,7 @@
 use crate::patience::{PatientBody, PatientWriter};
 use crate::tls::Identity;
 use axum::Router;
+use axum::http::header::EXPECT;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::future::Future;
@@ -253,7 +254,8 @@ impl Connection {
         let Self { app, limits, mut stop, _permit } = self;
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
-            let request = request.map(|body| PatientBody::new(body, limits.transfer));
+            let reads_rest = !request.headers().contains_key(EXPECT);
+            let request = request.map(|body| PatientBody::new(body, limits.transfer, reads_rest));
             // In a task of its own: a client that hangs up must not stop a handler between two
             // steps of a change (a dropped `BEGIN` leaves its connection in a transaction).
             let answer = tokio::spawn(app.clone().oneshot(request));

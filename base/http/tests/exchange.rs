@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -408,4 +408,27 @@ async fn garbage_and_oversized_heads_do_no_harm() {
     let huge = "x".repeat(300_000);
     assert!(client.get("/remote").header("x-huge", &huge).send().await.is_err());
     client.get("/remote").send().await.unwrap();
+}
+
+/// The rest of a refused body is read: the answer is not lost with a reset, and the connection stays.
+#[tokio::test]
+async fn whoever_sends_too_much_is_told_and_may_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("api.sock");
+    let app = Router::new().route("/refuses", post(|| async { StatusCode::PAYLOAD_TOO_LARGE }));
+    let listener = bind_unix(&path, 0o600).unwrap();
+    tokio::spawn(serve_unix(listener, app, Limits::default(), std::future::pending()));
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    for _ in 0..3 {
+        let head = format!("POST /refuses HTTP/1.1\r\nhost: x\r\ncontent-length: {MIB}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 64];
+        let length = stream.read(&mut answer).await.unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 413"), "{:?}", &answer[..length]);
+        stream.write_all(&vec![0; MIB]).await.unwrap();
+        // What else the answer's head has.
+        while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "the connection ended");
+        }
+    }
 }
