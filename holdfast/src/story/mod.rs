@@ -79,8 +79,9 @@ fn folder(args: &Up, state: &State, memory: &mut Memory) -> Result<PathBuf> {
             return Err(Lacking(format!("{folder}: {error}. {how}")).into());
         }
     }
-    if let Some(named) = named {
-        memory.folder = named.to_str().map(str::to_owned);
+    let named = named.and_then(|it| it.to_str().map(str::to_owned));
+    if named.is_some() && named != memory.folder {
+        memory.folder = named;
         memory.save(state)?;
     }
     Ok(folder)

@@ -69,13 +69,9 @@ fn a_full_disk_is_named_and_the_next_run_goes_on() {
     };
     let folder = noise(24);
     let small = ["--folder", folder.path().to_str().unwrap()];
-    // Import: the device's disk. Upload: the cloud's. Then the databases.
-    for (room, at, step) in [
-        // Whichever of the two is first where the disk is full.
-        (12, Some("device.bind"), ["vault.import", "sync.upload"]),
-        (14, None, ["vault.import", "sync.upload"]),
-        (0, None, ["cloud.start", "story"]),
-    ] {
+    // The story goes on while the disk is filled, so that one of many steps is the first to want
+    // room: the import, the upload, a copy. With no room at all even the databases do not start.
+    for (room, at) in [(12, Some("device.bind")), (14, None), (0, None)] {
         if at.is_none() {
             disk.leave(room);
         }
@@ -91,9 +87,8 @@ fn a_full_disk_is_named_and_the_next_run_goes_on() {
         }
         assert!(matches!(run.ended(), Some(1 | 3)));
         let failed = failed.expect("there was no room");
-        assert!(step.contains(&failed["step"].as_str().unwrap_or_default()), "{failed}");
         let reason = failed["reason"].as_str().unwrap_or_default();
-        assert!(reason.contains("is full"), "{step:?}: {reason}");
+        assert!(reason.contains("is full"), "{failed}");
         assert!(processes_of(&disk.state()).is_empty());
         disk.make_room();
     }

@@ -272,8 +272,8 @@ fn sfdisk_finds_no_problem_in_our_table_and_we_read_its() {
     let verified = run(Command::new(&sfdisk).arg("--verify").arg(&path));
     assert!(verified.contains("No errors detected"), "{verified}");
 
-    // It keeps the first 2048 sectors free, and says so in the header.
-    std::fs::write(&path, vec![0; 4 << 20]).unwrap();
+    // On more than 4 MiB it keeps the first 2048 sectors free, and says so in the header.
+    std::fs::write(&path, vec![0; 8 << 20]).unwrap();
     let script = folder.path().join("script");
     std::fs::write(&script, "label: gpt\nsize=64KiB, name=boot_a\nsize=1MiB, name=misc\n").unwrap();
     run(Command::new(&sfdisk)
