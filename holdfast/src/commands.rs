@@ -156,6 +156,12 @@ async fn status(state: &State, json: bool) -> Result<Exit> {
             println!("boot {} of this board; the system is up: {up}", status.boot_no.unwrap_or(0))
         }
     }
+    if status.restarts > 0 {
+        println!(
+            "restarted by itself: {} times since the power button was pressed",
+            status.restarts
+        );
+    }
     for refused in &status.tried {
         println!("tried before: {}", refused.line());
     }

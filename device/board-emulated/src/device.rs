@@ -4,11 +4,13 @@
 //! whose parent ended), so it can always tell whether anything still runs.
 
 use crate::radio::{Radio, Wiring};
+use crate::restarts::Restarts;
 use crate::rom;
 use crate::screen::Screen;
 use crate::silicon::EmulatedSilicon;
 use crate::sockets::listen_at;
 use crate::status::{Board, children};
+use board::power::{PowerRequest, ResetReason};
 use board::report::{BootArgs, Record};
 use board::secure;
 use board::{channel, fds};
@@ -35,7 +37,9 @@ const MAX_LINE_BYTES: u64 = 64 * 1024;
 const TEE_SOCKET: &str = "tee.sock";
 const RADIO_SOCKET: &str = "radio.sock";
 /// Programs without which the device does not go on.
-const VITAL: [&str; 2] = ["tee-os", "init"];
+const VITAL: [&str; 2] = ["tee-os", INIT];
+/// Process 1 of the normal world: the one that can ask for a restart.
+const INIT: &str = "init";
 
 /// Where a device is kept: `--state`.
 #[derive(Debug, Clone)]
@@ -144,7 +148,15 @@ pub fn start(parts: Parts) -> io::Result<Power> {
     thread::Builder::new().name("reaper".into()).spawn(move || reap(&to_reaper, &wakeups))?;
     let own = events.clone();
     thread::Builder::new().name("power".into()).spawn(move || {
-        let device = Device { parts, events: own, spawned, running: None, count: 0 };
+        let device = Device {
+            parts,
+            events: own,
+            spawned,
+            running: None,
+            count: 0,
+            wanted: None,
+            restarts: Restarts::default(),
+        };
         device.serve(&inbox);
     })?;
     Ok(Power(events))
@@ -171,6 +183,9 @@ struct Device {
     running: Option<Running>,
     /// Counts power-ons of this program, so that news of an old one is told apart.
     count: u64,
+    /// What process 1 of the normal world asked for when it ended.
+    wanted: Option<ResetReason>,
+    restarts: Restarts,
 }
 
 /// A device with power.
@@ -198,7 +213,25 @@ impl Device {
                 self.power_off(inbox);
                 self.try_again(inbox);
             }
+            if let Some(reason) = self.wanted.take() {
+                self.restart(reason, inbox);
+            }
         }
+    }
+
+    /// Off and on again, because the device asked for it. There is an end to that.
+    fn restart(&mut self, reason: ResetReason, inbox: &Receiver<Event>) {
+        if self.running.is_none() {
+            return; // somebody pressed the button meanwhile, or it was refused
+        }
+        if !self.restarts.allow(self.parts.board.uptime()) {
+            self.parts.board.refuse("power", "POLICY", Restarts::TOO_MANY);
+            self.power_off(inbox);
+            return;
+        }
+        self.power_off(inbox);
+        self.power_on_or_say_why(reason);
+        self.try_again(inbox);
     }
 
     /// A slot that was refused before it ever proved itself is tried again while it has tries;
@@ -206,7 +239,7 @@ impl Device {
     fn try_again(&mut self, inbox: &Receiver<Event>) {
         while self.running.is_none() && self.parts.board.is_refused() && self.is_on_trial() {
             self.power_off(inbox);
-            self.power_on_or_say_why(true);
+            self.power_on_or_say_why(ResetReason::Restart);
         }
     }
 
@@ -217,19 +250,21 @@ impl Device {
     }
 
     fn press(&mut self, button: Button, inbox: &Receiver<Event>) {
+        self.wanted = None;
+        self.restarts = Restarts::default();
         if button != Button::On {
             self.power_off(inbox);
         }
         if button != Button::Off && self.running.is_none() {
             // What is left of a device that went down by itself goes first.
             self.power_off(inbox);
-            self.power_on_or_say_why(false);
+            self.power_on_or_say_why(ResetReason::PowerButton);
             self.try_again(inbox);
         }
     }
 
-    fn power_on_or_say_why(&mut self, again: bool) {
-        if let Err(error) = self.power_on(again) {
+    fn power_on_or_say_why(&mut self, reset: ResetReason) {
+        if let Err(error) = self.power_on(reset) {
             self.parts.board.refuse("rom", "POLICY", error.to_string());
             self.parts.board.powered_off();
         }
@@ -244,7 +279,7 @@ impl Device {
         }
     }
 
-    fn ended(&self, pid: Pid, status: WaitStatus) {
+    fn ended(&mut self, pid: Pid, status: WaitStatus) {
         let Some(running) = &self.running else { return };
         let how = describe(status);
         if pid == running.bl1 && status.exit_status() != Some(0) {
@@ -252,16 +287,29 @@ impl Device {
             self.parts.board.refuse("bl1", "POLICY", reason);
         }
         let name = self.parts.board.name_of(pid.as_raw_nonzero().get());
-        if let Some(name) = name.filter(|name| VITAL.contains(&name.as_str())) {
+        let request = status.exit_status().and_then(PowerRequest::from_exit_code);
+        if let (Some(INIT), Some(request)) = (name.as_deref(), request) {
+            self.obey(request);
+        } else if let Some(name) = name.filter(|name| VITAL.contains(&name.as_str())) {
             let reason = format!("{name} {how}, and the device can't go on without it");
             self.parts.board.refuse(&name, "POLICY", reason);
         }
     }
 
-    fn power_on(&mut self, again: bool) -> io::Result<()> {
+    fn obey(&mut self, request: PowerRequest) {
+        self.wanted = request.reason();
+        if self.wanted.is_none() {
+            let reason = "a block of the system on the flash is not the one that was signed, and \
+                          its maker wants the device to stop then; flash a good image, or press \
+                          the power button to try again";
+            self.parts.board.refuse("system", "ERROR_VERIFICATION", reason);
+        }
+    }
+
+    fn power_on(&mut self, reset: ResetReason) -> io::Result<()> {
         let parts = &self.parts;
         let boot_no = next_boot_no(&parts.places.boots())?;
-        parts.board.powered_on(boot_no, again);
+        parts.board.powered_on(boot_no, reset);
         fs::create_dir_all(parts.places.data())?;
         fs::create_dir_all(parts.places.run())?;
         let (clock, entropy) = (parts.clock.clone(), parts.entropy.clone());
@@ -289,6 +337,7 @@ impl Device {
         let arguments = BootArgs {
             slot: first.slot,
             boot_no,
+            reset,
             data_dir: fs::canonicalize(parts.places.data())?,
             run_dir: fs::canonicalize(parts.places.run())?,
             bl1_index: first.index,

@@ -11,6 +11,7 @@ pub mod device;
 pub mod fuses;
 pub mod phone_screen;
 pub mod radio;
+pub mod restarts;
 pub mod rom;
 pub mod rpmb_store;
 pub mod screen;

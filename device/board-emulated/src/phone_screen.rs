@@ -133,7 +133,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let board = Arc::new(Board::default());
         assert!(get(&board, run.path()).await.contains("<h1>Off</h1>"));
-        board.powered_on(0, false);
+        board.powered_on(0, board::power::ResetReason::PowerButton);
         assert!(get(&board, run.path()).await.contains("<h1>Starting</h1>"));
         board.refuse("kernel", "ERROR_VERIFICATION", "boot_a is <not> what was signed");
         board.powered_off();

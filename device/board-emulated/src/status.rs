@@ -1,12 +1,13 @@
 //! What the board tells about the device: collected from the boot log and from the processes
 //! that run.
 
+use board::power::ResetReason;
 use board::report::{Record, Slot, Stage, Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The most lines of one kind that are kept: the log's writers are not all trusted.
 const MAX_LINES: usize = 64;
@@ -20,6 +21,10 @@ pub struct Status {
     pub boot_no: Option<u64>,
     /// The slot that this boot tries; `null` where there is none to try.
     pub slot: Option<Slot>,
+    /// Why the device has power: what the power chip's register says.
+    pub reset: ResetReason,
+    /// How often the device restarted by itself since somebody pressed the power button.
+    pub restarts: u32,
     /// Why the boots before this one stopped, since somebody pressed the power button: the board
     /// tried again by itself.
     pub tried: Vec<Refused>,
@@ -87,22 +92,24 @@ pub struct Board(Mutex<State>);
 struct State {
     status: Status,
     powered_at: Option<Instant>,
+    ready_at: Option<Instant>,
     names: BTreeMap<i32, String>,
 }
 
 impl Board {
-    /// A new power-on begins; `again`: by itself, because the one before was refused.
-    pub fn powered_on(&self, boot_no: u64, again: bool) {
+    /// A new power-on begins. What the ones before it came to is kept until somebody presses the
+    /// power button.
+    pub fn powered_on(&self, boot_no: u64, reset: ResetReason) {
         let mut state = self.state();
-        let mut tried = if again { std::mem::take(&mut state.status.tried) } else { Vec::new() };
-        if let Some(refused) = state.status.refused.take().filter(|_| again) {
-            keep(&mut tried, refused);
+        let before = std::mem::take(&mut state.status);
+        let (mut tried, mut restarts) = (Vec::new(), 0);
+        if reset != ResetReason::PowerButton {
+            (tried, restarts) = (before.tried, before.restarts.saturating_add(1));
+            before.refused.into_iter().for_each(|refused| keep(&mut tried, refused));
         }
-        *state = State {
-            status: Status { powered: true, boot_no: Some(boot_no), tried, ..Status::default() },
-            powered_at: Some(Instant::now()),
-            ..State::default()
-        };
+        let boot_no = Some(boot_no);
+        let now = Status { powered: true, boot_no, reset, restarts, tried, ..Status::default() };
+        *state = State { status: now, powered_at: Some(Instant::now()), ..State::default() };
     }
 
     /// Notes which slot this boot tries.
@@ -141,7 +148,7 @@ impl Board {
     /// processes counts no more: the system can write there too.
     pub fn note(&self, record: Record) {
         let mut guard = self.state();
-        let State { status, powered_at, names } = &mut *guard;
+        let State { status, powered_at, ready_at, names } = &mut *guard;
         match record {
             Record::Stage(stage) if !status.ready => {
                 if let Verdict::Refused { code, reason } = &stage.verdict {
@@ -165,6 +172,7 @@ impl Board {
             Record::Ended { name, how } => keep(&mut status.ended, Ended { name, how }),
             Record::Ready => {
                 status.ready = true;
+                ready_at.get_or_insert_with(Instant::now);
                 let ms = powered_at.map(|at| at.elapsed().as_secs_f64() * 1000.0);
                 status.boot_ms = status.boot_ms.or(ms);
             }
@@ -181,6 +189,12 @@ impl Board {
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.state().status.refused.is_some()
+    }
+
+    /// How long the system of this boot has been up, if it came up.
+    #[must_use]
+    pub fn uptime(&self) -> Option<Duration> {
+        self.state().ready_at.map(|at| at.elapsed())
     }
 
     /// The name under which `pid` was announced.
@@ -275,7 +289,7 @@ mod tests {
     #[test]
     fn keeps_the_first_refusal() {
         let board = Board::default();
-        board.powered_on(3, false);
+        board.powered_on(3, ResetReason::PowerButton);
         let refused = Verdict::Refused { code: "ERROR_VERIFICATION".into(), reason: "why".into() };
         board.note(stage("bl1", Verdict::Verified));
         board.note(stage("tee", refused));
@@ -284,17 +298,18 @@ mod tests {
         assert_eq!(status.boot_no, Some(3));
         assert_eq!(status.refused.unwrap().code, "ERROR_VERIFICATION");
         assert_eq!(status.stages.len(), 2);
-        board.powered_on(4, true);
+        board.powered_on(4, ResetReason::Restart);
         let status = board.status();
         assert_eq!((status.refused, status.tried[0].stage.as_str()), (None, "tee"));
-        board.powered_on(5, false);
+        assert_eq!((status.reset, status.restarts), (ResetReason::Restart, 1));
+        board.powered_on(5, ResetReason::PowerButton);
         assert!(board.status().tried.is_empty());
     }
 
     #[test]
     fn s2_2_the_running_system_can_not_rewrite_the_boot_report() {
         let board = Board::default();
-        board.powered_on(0, false);
+        board.powered_on(0, ResetReason::PowerButton);
         board.note(Record::Process { name: "init".into(), pid: 77 });
         board.note(Record::Ready);
         board.note(stage("bl1", Verdict::Verified));

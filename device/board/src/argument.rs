@@ -38,6 +38,7 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::power::ResetReason;
     use crate::report::{BootArgs, Slot};
 
     #[test]
@@ -45,6 +46,7 @@ mod tests {
         let arguments = BootArgs {
             slot: Slot::B,
             boot_no: 7,
+            reset: ResetReason::Verity,
             data_dir: "/where data/is".into(),
             run_dir: "/run".into(),
             bl1_index: 3,

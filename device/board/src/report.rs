@@ -1,5 +1,6 @@
 //! What the stages tell while they boot: one JSON object a line on [`crate::fds::LOG`].
 
+use crate::power::ResetReason;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -32,6 +33,9 @@ pub struct BootArgs {
     pub slot: Slot,
     /// How often this board was powered on, this time included; the first is 0 (factory).
     pub boot_no: u64,
+    /// Why the device has power: level 2 and the kernel act on it.
+    #[serde(default)]
+    pub reset: ResetReason,
     /// The host folder that becomes `/data` of the system.
     pub data_dir: PathBuf,
     /// The host folder that becomes `/run` of the system (its sockets).

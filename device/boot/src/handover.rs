@@ -1,7 +1,7 @@
 //! What a stage inherits (arguments, descriptors, power) and how it ends.
 
 use crate::log::Log;
-use board::power::wait_for_loss;
+use board::power::{PowerRequest, wait_for_loss};
 use board::report::{BootArgs, Record};
 use board::verdict::{Check, Refusal};
 use board::{argument, exec, fds};
@@ -39,6 +39,7 @@ pub fn run(
     };
     match halt {
         Halt::Done => exit(0),
+        Halt::Power(request) => exit(request.exit_code()),
         Halt::Reported => {}
         Halt::Refused(refusal) => {
             let line = Check::start(name, "").finish(Err(&refusal));
@@ -54,6 +55,8 @@ pub fn run(
 pub enum Halt {
     /// Its work is done; the next stage is a process of its own.
     Done,
+    /// Process 1 of the normal world asks the power chip for this.
+    Power(PowerRequest),
     /// The boot stops here; the boot log tells why already.
     Reported,
     /// The boot stops here.

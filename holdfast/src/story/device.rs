@@ -30,6 +30,9 @@ pub(crate) struct BoardStatus {
     /// Why the boots before this one stopped, where the board tried again by itself.
     #[serde(default)]
     pub(crate) tried: Vec<Refused>,
+    /// How often the device restarted by itself since somebody pressed the power button.
+    #[serde(default)]
+    pub(crate) restarts: u32,
     pub(crate) ree_pid: Option<i32>,
     #[serde(default)]
     pub(crate) boot_ms: Option<f64>,

@@ -112,6 +112,7 @@ fn arguments() -> BootArgs {
     BootArgs {
         slot: Slot::A,
         boot_no: 0,
+        reset: ::board::power::ResetReason::PowerButton,
         data_dir: "/data".into(),
         run_dir: "/run".into(),
         bl1_index: 3,
