@@ -1,5 +1,6 @@
 //! What must hold of a manifest before anything of it is believed.
 
+use crate::computed::Computed;
 use crate::error::{OperationFault, PartitionFault, Refusal};
 use crate::manifest::{
     BLOCK_BYTES, Extent, Manifest, Operation, OperationKind, PartitionInfo, PartitionUpdate,
@@ -64,17 +65,7 @@ fn partition(update: &PartitionUpdate, minor: u32) -> Result<(), PartitionFault>
             return Err(PartitionFault::OldInfoInFull);
         }
     }
-    let verity = &update.verity;
-    let extents = [
-        verity.hash_tree_data_extent,
-        verity.hash_tree_extent,
-        verity.fec_data_extent,
-        verity.fec_extent,
-    ];
-    let blocks = new.size / BLOCK_BYTES;
-    if extents.into_iter().flatten().any(|it| it.end().is_none_or(|end| end > blocks)) {
-        return Err(PartitionFault::Verity);
-    }
+    Computed::of(update)?;
     Ok(())
 }
 
@@ -181,10 +172,12 @@ const fn hash(hash: Option<&[u8]>, required: bool) -> Result<(), OperationFault>
     }
 }
 
-/// No block is written twice: so operations may run in any order, on any number of cores.
+/// No block is written twice: so operations may run in any order, on any number of cores, and what
+/// the device computes comes from nowhere else.
 fn overlaps(update: &PartitionUpdate) -> Result<(), PartitionFault> {
-    let mut all: Vec<Extent> =
-        update.operations.iter().flat_map(|it| it.dst_extents.iter().copied()).collect();
+    let written = update.operations.iter().flat_map(|it| it.dst_extents.iter().copied());
+    let computed = [update.verity.hash_tree_extent, update.verity.fec_extent];
+    let mut all: Vec<Extent> = written.chain(computed.into_iter().flatten()).collect();
     all.sort_unstable_by_key(|extent| extent.start_block);
     for pair in all.windows(2) {
         if pair[0].end().is_none_or(|end| end > pair[1].start_block) {

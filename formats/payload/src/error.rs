@@ -156,9 +156,39 @@ pub enum PartitionFault {
     /// Two operations write the same block.
     #[error("block {0} is written twice")]
     Overlap(u64),
-    /// A hash tree or error correction that cannot be built.
-    #[error("its hash tree or error correction is malformed or lies outside the partition")]
-    Verity,
+    /// A hash tree or error correction that the device cannot compute.
+    #[error("what the device shall compute itself: {0}")]
+    Verity(#[from] VerityFault),
+}
+
+/// What is wrong with a hash tree or error correction that the device shall compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerityFault {
+    /// One of two extents.
+    #[error("either what it is over or where it goes is missing")]
+    Incomplete,
+    /// Beyond the partition, or empty.
+    #[error("an extent is empty or lies outside the partition")]
+    Outside,
+    /// It would be written over what it is computed from.
+    #[error("it would be written over what it is computed from")]
+    OverItself,
+    /// A hash function that dm-verity trees here do not have.
+    #[error("the hash function is not sha1, sha256, sha512 or blake2b-256")]
+    Algorithm,
+    /// More than 256 bytes.
+    #[error("the salt has more than 256 bytes")]
+    Salt,
+    /// An extent of another size than the tree has.
+    #[error("the hash tree has another size than its extent")]
+    TreeSize,
+    /// Not 2 to 24.
+    #[error("error correction has 2 to 24 roots")]
+    Roots,
+    /// An extent of another size than the parity has.
+    #[error("error correction has another size than its extent")]
+    FecSize,
 }
 
 /// What is wrong with an operation.

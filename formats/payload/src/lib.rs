@@ -4,7 +4,8 @@
 //! Follows update_engine's update_metadata.proto and payload_metadata.cc. Covered: full payloads
 //! and deltas of minor versions 2 to 10 with `REPLACE`, `REPLACE_BZ`, `REPLACE_XZ`,
 //! `REPLACE_ZSTD`, `ZERO`, `DISCARD`, `SOURCE_COPY`, `SOURCE_BSDIFF` and `BROTLI_BSDIFF`; metadata
-//! and payload signatures, RSA and ECDSA, by several signers. Not covered: `PUFFDIFF`, `ZUCCHINI`
+//! and payload signatures, RSA and ECDSA, by several signers; hash trees and error correction that
+//! the device computes itself ([`Computed`]). Not covered: `PUFFDIFF`, `ZUCCHINI`
 //! and the two `LZ4DIFF` (no well-kept library applies them: refused by name), version 1
 //! (`MOVE`, `BSDIFF`), merge operations of Virtual A/B (kept, not used).
 //!
@@ -59,6 +60,7 @@ pub mod bsdiff;
 mod check;
 mod checkpoint;
 pub mod compress;
+mod computed;
 pub mod delta;
 pub mod der;
 mod error;
@@ -75,7 +77,10 @@ pub mod wire;
 
 pub use apply::apply;
 pub use checkpoint::{CHECKPOINT_BYTES, Checkpoint};
-pub use error::{ApplyError, DecodeError, MakeError, OperationFault, PartitionFault, Refusal};
+pub use computed::{Computed, Phase};
+pub use error::{
+    ApplyError, DecodeError, MakeError, OperationFault, PartitionFault, Refusal, VerityFault,
+};
 pub use hasher::{Digests, Hasher};
 pub use io::{ReadAt, WriteAt, bytes_in};
 pub use layout::{HEADER_BYTES, Header, Payload};

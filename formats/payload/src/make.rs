@@ -9,7 +9,7 @@ use crate::full::Step;
 use crate::hasher::Hasher;
 use crate::key::SigningKey;
 use crate::layout::{HEADER_BYTES, Header, Payload};
-use crate::manifest::{Manifest, PartitionInfo, PartitionUpdate};
+use crate::manifest::{Manifest, PartitionInfo, PartitionUpdate, VerityExtents};
 use crate::properties::Properties;
 use crate::signature;
 
@@ -83,6 +83,14 @@ impl Builder {
             new_partition_info: Some(new.info()),
             ..PartitionUpdate::default()
         });
+        self
+    }
+
+    /// The device computes these parts of the partition that was begun last. No step writes there.
+    pub fn computed(&mut self, extents: VerityExtents) -> &mut Self {
+        if let Some(partition) = self.manifest.partitions.last_mut() {
+            partition.verity = extents;
+        }
         self
     }
 

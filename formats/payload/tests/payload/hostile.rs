@@ -5,7 +5,9 @@ use payload::compress::{Compression, compress};
 use payload::manifest::{
     Extent, Manifest, Operation, OperationKind, PartitionInfo, PartitionUpdate,
 };
-use payload::{ApplyError, Header, OperationFault, PartitionFault, Payload, Refusal, apply};
+use payload::{
+    ApplyError, Header, OperationFault, PartitionFault, Payload, Refusal, VerityFault, apply,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -96,16 +98,27 @@ fn operations_that_do_not_hold_together_are_refused_with_the_reason() {
 #[test]
 fn no_block_is_written_twice() {
     let zero = |extents: &[(u64, u64)]| operation(OperationKind::Zero, extents);
+    let overlaps = |answer| {
+        let Err(Refusal::Partition { fault: PartitionFault::Overlap(at), .. }) = answer else {
+            panic!("{answer:?}");
+        };
+        at
+    };
     for operations in [
         vec![zero(&[(0, 5), (4, 2)])],
         vec![zero(&[(3, 3)]), zero(&[(0, 4)])],
         vec![zero(&[(2, 1)]), zero(&[(2, 1)])],
     ] {
-        let answer = around(&manifest(operations), 0);
-        let overlap =
-            matches!(answer, Err(Refusal::Partition { fault: PartitionFault::Overlap(_), .. }));
-        assert!(overlap, "{answer:?}");
+        overlaps(around(&manifest(operations), 0));
     }
+    let mut computed = manifest(vec![zero(&[(0, 9)])]);
+    let verity = &mut computed.partitions[0].verity;
+    verity.hash_tree_data_extent = Some(Extent::new(0, 3));
+    verity.hash_tree_algorithm = Some("sha256".to_owned());
+    verity.hash_tree_extent = Some(Extent::new(9, 1));
+    assert!(around(&computed, 0).is_ok());
+    computed.partitions[0].operations = vec![zero(&[(8, 2)])];
+    assert_eq!(overlaps(around(&computed, 0)), 9);
 }
 
 #[test]
@@ -128,7 +141,8 @@ fn partitions_that_do_not_hold_together_are_refused_with_the_reason() {
     assert_eq!(change(&|it| it.new_partition_info = info(4097, vec![0; 32])), Fault::Size);
     assert_eq!(change(&|it| it.old_partition_info = info(0, vec![0; 32])), Fault::Size);
     let far = Some(Extent::new(9, 2));
-    assert_eq!(change(&|it| it.verity.hash_tree_extent = far), Fault::Verity);
+    let fault = Fault::Verity(VerityFault::Incomplete);
+    assert_eq!(change(&|it| it.verity.hash_tree_extent = far), fault);
 
     let mut twice = manifest(Vec::new());
     twice.partitions.push(twice.partitions[0].clone());

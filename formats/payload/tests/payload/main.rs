@@ -1,5 +1,6 @@
 //! Payloads, made, signed, broken, applied; real ones; and other people's programs.
 
+mod computed;
 mod delta;
 mod hostile;
 mod peers;

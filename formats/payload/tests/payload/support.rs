@@ -26,6 +26,12 @@ impl Partition {
     }
 }
 
+impl ReadAt for Partition {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.lock().unwrap().read_at(offset, buffer)
+    }
+}
+
 impl WriteAt for Partition {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let at = usize::try_from(offset).unwrap();

@@ -6,11 +6,11 @@
 
 use super::arguments::{Apply, Extract};
 use super::file::{Disk, Update};
-use super::{lacking, ordered, sign, verify};
+use super::{computed, lacking, ordered, sign, verify};
 use crate::exit::{Exit, Misused};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use payload::manifest::{Operation, PartitionInfo, PartitionUpdate};
-use payload::{Checkpoint, ReadAt, bytes_in};
+use payload::{Checkpoint, Computed, ReadAt, bytes_in};
 use serde_json::json;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -106,6 +106,11 @@ impl<'u> Job<'u> {
             }
             Ok(())
         })?;
+        for part in &self.parts {
+            if let Some(computed) = Computed::of(part.update)? {
+                computed::write(&computed, &part.target)?;
+            }
+        }
         let paths = ordered_paths(&self)?;
         let _ = std::fs::remove_file(self.folder.join(CHECKPOINT));
         Ok(Done { paths, operations: self.operations.len(), resumed: self.resumed })
@@ -170,10 +175,6 @@ fn part<'u>(
     resumed: bool,
 ) -> Result<Part<'u>> {
     let info = update.new_partition_info.as_ref().context("the manifest was checked")?;
-    ensure!(
-        update.verity.hash_tree_extent.is_none() && update.verity.fec_extent.is_none(),
-        "its hash tree is computed on the device: not supported"
-    );
     let source = update.old_partition_info.as_ref().map(|old| older(update, old, source));
     let source = source.transpose()?;
     let path = folder.join(format!("{}.img.part", update.partition_name));

@@ -140,6 +140,10 @@ pub(crate) struct Work {
     /// less memory [default: 24; for a delta 64]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) stretch: Option<u16>,
+    /// Leave out hash trees and error correction that AVB footers of the images describe: the
+    /// device computes them
+    #[arg(long)]
+    pub(crate) device_verity: bool,
     /// One JSON object on standard output
     #[arg(long)]
     pub(crate) json: bool,

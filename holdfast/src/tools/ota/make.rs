@@ -3,7 +3,7 @@
 use super::arguments::{About, Delta, Make, Packing, Work};
 use super::file::{Disk, images};
 use super::sign::Keys;
-use super::{ordered, target};
+use super::{computed, ordered, target};
 use crate::exit::{Exit, Misused};
 use anyhow::{Context, Result};
 use otazip::metadata::{DeviceState, Kind, Metadata};
@@ -11,9 +11,10 @@ use payload::compress::Compression;
 use payload::delta::{Format, Options, Source};
 use payload::full;
 use payload::make::{Builder, Image};
-use payload::manifest::BLOCK_BYTES;
+use payload::manifest::{BLOCK_BYTES, Extent, VerityExtents};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// MiB that are one operation: three dictionaries of xz, as `xz -T` splits its input.
@@ -60,10 +61,12 @@ pub(super) fn full(make: &Make) -> Result<Exit> {
     for (name, path) in images(&make.images)? {
         let (file, size) = Disk::open(&path)?;
         let new = Image { size, sha256: file.sha256(0..size)? };
-        builder.partition(&name, None, new);
+        let computed = computed_extents(make.work, &file, size)?;
+        let ranges = stretches(size, &computed, Split::full(make.work).stretch);
+        builder.partition(&name, None, new).computed(computed);
         let work = |first, bytes: Vec<u8>| Ok(full::full(first, &bytes, compression)?);
         let mut sink = Sink { builder: &mut builder, spool: &mut spool, census: &mut census };
-        sink.image(&file, size, Split::full(make.work), work)
+        sink.image(&file, &ranges, Split::full(make.work).cores, work)
             .with_context(|| path.display().to_string())?;
     }
     let metadata = metadata(&make.about);
@@ -87,7 +90,8 @@ pub(super) fn delta(delta: &Delta) -> Result<Exit> {
         let old_image = old
             .as_ref()
             .map(|bytes| Image { size: bytes.len() as u64, sha256: crypto::digest::sha256(bytes) });
-        builder.partition(&name, old_image, new);
+        let computed = computed_extents(delta.work, &file, size)?;
+        builder.partition(&name, old_image, new).computed(computed.clone());
         let source = old.as_deref().map(Source::new).transpose()?;
         let split = match &old {
             Some(old) => Split::delta(delta.work, old.len()),
@@ -98,7 +102,9 @@ pub(super) fn delta(delta: &Delta) -> Result<Exit> {
             None => Ok(full::full(first, &bytes, options.compression)?),
         };
         let mut sink = Sink { builder: &mut builder, spool: &mut spool, census: &mut census };
-        sink.image(&file, size, split, work).with_context(|| path.display().to_string())?;
+        let ranges = stretches(size, &computed, split.stretch);
+        sink.image(&file, &ranges, split.cores, work)
+            .with_context(|| path.display().to_string())?;
     }
     let mut metadata = metadata(&delta.about);
     metadata.precondition.build = list(&delta.from_fingerprint);
@@ -131,19 +137,16 @@ impl Sink<'_> {
     fn image(
         &mut self,
         file: &Disk,
-        size: u64,
-        split: Split,
+        stretches: &[Range<u64>],
+        cores: usize,
         steps: impl Fn(u64, Vec<u8>) -> Result<Vec<full::Step>> + Sync,
     ) -> Result<()> {
-        let Split { stretch, cores } = split;
-        let count = usize::try_from(size.div_ceil(stretch))?;
+        anyhow::ensure!(!stretches.is_empty(), "the image is empty");
         let work = |number: usize| {
-            let start = number as u64 * stretch;
-            let bytes = file.read(start..size.min(start + stretch))?;
-            steps(start / BLOCK_BYTES, bytes)
+            let bytes = file.read(stretches[number].clone())?;
+            steps(stretches[number].start / BLOCK_BYTES, bytes)
         };
-        anyhow::ensure!(size > 0, "the image is empty");
-        ordered::run(count, cores, work, |steps| {
+        ordered::run(stretches.len(), cores, work, |steps| {
             for step in steps {
                 self.builder.step(&step)?;
                 self.spool.write_all(&step.blob)?;
@@ -153,6 +156,31 @@ impl Sink<'_> {
             Ok(())
         })
     }
+}
+
+/// What the device computes of an image: nothing, unless the command line lets it.
+fn computed_extents(work: Work, file: &Disk, size: u64) -> Result<VerityExtents> {
+    if work.device_verity { computed::described(file, size) } else { Ok(VerityExtents::default()) }
+}
+
+/// An image of `size` bytes but for what the device computes, in stretches.
+fn stretches(size: u64, computed: &VerityExtents, stretch: u64) -> Vec<Range<u64>> {
+    let mut gaps = Vec::new();
+    let mut extents: Vec<Extent> =
+        [computed.hash_tree_extent, computed.fec_extent].into_iter().flatten().collect();
+    extents.sort_unstable_by_key(|extent| extent.start_block);
+    let mut from = 0;
+    for extent in extents {
+        let start = extent.start_block * BLOCK_BYTES;
+        gaps.push(from..start);
+        from = start + extent.num_blocks * BLOCK_BYTES;
+    }
+    gaps.push(from..size);
+    let split = |gap: Range<u64>| {
+        let starts = (gap.start..gap.end).step_by(usize::try_from(stretch).unwrap_or(usize::MAX));
+        starts.map(move |start| start..gap.end.min(start + stretch))
+    };
+    gaps.into_iter().flat_map(split).collect()
 }
 
 fn compression(work: Work) -> Result<Compression> {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod arguments;
+mod computed;
 mod file;
 mod info;
 mod make;

@@ -1,5 +1,7 @@
 //! `holdfast ota`: updates made, judged and applied by the program.
 
+mod computed;
+
 use crate::data::{holdfast, test_data};
 use crate::document::{Reader, blocks};
 use serde_json::Value;
