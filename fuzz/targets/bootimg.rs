@@ -5,7 +5,8 @@ use bootimg::boot::Image;
 use bootimg::cpio::Archive;
 use bootimg::gpt::{Gpt, HEAD_BYTES, TAIL_BYTES};
 use bootimg::misc::{
-    BootloaderControl, METADATA_BYTES, SlotMetadata, SlotVerdict, choose_slot,
+    BootloaderControl, BootloaderMessage, MESSAGE_BYTES, METADATA_BYTES, SlotMetadata, SlotVerdict,
+    choose_slot,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -24,6 +25,11 @@ fuzz_target!(|data: &[u8]| {
         slots(metadata);
     }
     let _ = SlotMetadata::parse_partition(data);
+    if let Some(Ok(message)) = data.first_chunk::<MESSAGE_BYTES>().map(BootloaderMessage::decode)
+        && let Ok(sector) = message.encode()
+    {
+        assert_eq!(data[..sector.len()], sector);
+    }
 });
 
 /// A table as it is, and one whose check sums are right.

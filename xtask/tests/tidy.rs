@@ -21,6 +21,7 @@ const DEVICE_ORDER: &[&str] = &[
     "ta-gatekeeper",
     "vault",
     "device-link",
+    "device-update",
     "system",
 ];
 

@@ -2,7 +2,9 @@
 
 use crate::report::Slot;
 use bootimg::gpt::{Gpt, GptError, Guid, HEAD_BYTES, Partition, TAIL_BYTES};
-use bootimg::misc::{self, METADATA_OFFSET, MiscError, SlotMetadata};
+use bootimg::misc::{
+    self, BootloaderMessage, MESSAGE_BYTES, METADATA_OFFSET, MiscError, SlotMetadata,
+};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -89,9 +91,28 @@ impl Flash {
 
     /// Writes `bytes` at `offset` of the partition `name`; they are durable when it returns.
     pub fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), FlashError> {
-        let start = self.place(name, offset, bytes.len())?;
-        self.file.write_all_at(bytes, start)?;
+        self.write_later(name, offset, bytes)?;
         Ok(self.file.sync_data()?)
+    }
+
+    /// Writes `bytes` at `offset` of the partition `name`; they are durable after [`Self::sync`].
+    pub fn write_later(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), FlashError> {
+        let start = self.place(name, offset, bytes.len())?;
+        Ok(self.file.write_all_at(bytes, start)?)
+    }
+
+    /// Makes all that was written durable. What is read after it comes from the storage, not from
+    /// memory, where the host can do that.
+    pub fn sync(&self) -> Result<(), FlashError> {
+        self.file.sync_data()?;
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
+        Ok(())
+    }
+
+    /// All partitions.
+    #[must_use]
+    pub fn partitions(&self) -> &[Partition] {
+        self.gpt.partitions()
     }
 
     /// The slots' metadata. Anything else in misc is refused.
@@ -102,6 +123,18 @@ impl Flash {
     /// Stores the slots' metadata: 32 bytes inside one sector.
     pub fn put_slots(&self, slots: &SlotMetadata) -> Result<(), FlashError> {
         self.write_at(MISC, METADATA_OFFSET as u64, &slots.encode())
+    }
+
+    /// What the system asks of the next boot. Malformed messages are refused.
+    pub fn message(&self) -> Result<BootloaderMessage, FlashError> {
+        let mut bytes = [0; MESSAGE_BYTES];
+        self.read_at(MISC, 0, &mut bytes)?;
+        Ok(BootloaderMessage::decode(&bytes)?)
+    }
+
+    /// Stores what the next boot shall do: one sector.
+    pub fn put_message(&self, message: &BootloaderMessage) -> Result<(), FlashError> {
+        self.write_at(MISC, 0, &message.encode()?)
     }
 
     fn place(&self, name: &str, offset: u64, length: usize) -> Result<u64, FlashError> {
@@ -171,5 +204,17 @@ mod tests {
         assert_eq!(flash.slots().unwrap(), SlotMetadata::first_boot());
         flash.write_at("misc", 0, &[1]).unwrap();
         assert!(matches!(flash.slots(), Err(FlashError::Misc(_))));
+    }
+
+    #[test]
+    fn a_message_for_the_next_boot_leaves_the_slots_as_they_are() {
+        let flash = flash();
+        flash.put_slots(&SlotMetadata::first_boot()).unwrap();
+        let message = BootloaderMessage::install("/data/update/ota.zip");
+        flash.put_message(&message).unwrap();
+        assert_eq!(flash.message().unwrap(), message);
+        assert_eq!(flash.slots().unwrap(), SlotMetadata::first_boot());
+        flash.put_message(&BootloaderMessage::default()).unwrap();
+        assert_eq!(flash.read("misc").unwrap()[..2048], [0; 2048]);
     }
 }

@@ -5,6 +5,7 @@
 //! board never hands out the HUK: [`Silicon::derive`] is all there is.
 
 pub mod argument;
+pub mod build;
 pub mod channel;
 pub mod exec;
 pub mod fds;

@@ -1,19 +1,21 @@
-//! The misc partition: a bootloader message that stays empty, and the metadata of the slots
+//! The misc partition: the bootloader message ([`BootloaderMessage`]), and the metadata of the slots
 //! (AOSP `libavb_ab`, `AvbABData`).
 //!
 //! Android's newer boot control HAL keeps another structure at the same place:
-//! [`BootloaderControl`]. The partition holds exactly one of them: [`SlotMetadata::parse_partition`] refuses one with any
-//! other byte set. The CRC-32 finds accidents, not attackers: what a slot may boot is decided by
+//! [`BootloaderControl`]. The partition holds exactly one of them: [`SlotMetadata::parse_partition`]
+//! refuses one with any other byte set. The CRC-32 finds accidents, not attackers: what a slot may boot is decided by
 //! signatures and rollback indexes; this only says which slot to try first.
 
 mod bootloader_control;
 mod flow;
+mod message;
 
 pub use bootloader_control::{BootloaderControl, ControlSlot, MAX_SLOTS, MergeStatus};
 pub use flow::{Chosen, ROLLBACK_LOCATIONS, RollbackIndexes, SlotVerdict, choose_slot};
+pub use message::{BOOT_RECOVERY, BootloaderMessage, MESSAGE_BYTES, MESSAGE_SECTOR_BYTES};
 
 /// Where the metadata is in the partition, in bytes.
-pub const METADATA_OFFSET: usize = 2048;
+pub const METADATA_OFFSET: usize = MESSAGE_BYTES;
 /// Bytes of the metadata.
 pub const METADATA_BYTES: usize = 32;
 /// The highest priority.
@@ -251,17 +253,14 @@ impl SlotMetadata {
         Ok(metadata)
     }
 
-    /// Reads a whole misc partition: all but the metadata must be zero.
+    /// Reads a whole misc partition: a good message, the metadata, and zeros.
     pub fn parse_partition(partition: &[u8]) -> Result<Self, MiscError> {
         let too_small = MiscError::TooSmall(partition.len());
         let (message, rest) =
-            partition.split_at_checked(METADATA_OFFSET).ok_or_else(|| too_small.clone())?;
+            partition.split_first_chunk::<MESSAGE_BYTES>().ok_or_else(|| too_small.clone())?;
         let (metadata, rest) = rest.split_first_chunk::<METADATA_BYTES>().ok_or(too_small)?;
-        let stray = |bytes: &[u8]| bytes.iter().position(|&byte| byte != 0);
-        if let Some(at) = stray(message) {
-            return Err(MiscError::StrayByte(at));
-        }
-        if let Some(at) = stray(rest) {
+        BootloaderMessage::decode(message)?;
+        if let Some(at) = rest.iter().position(|&byte| byte != 0) {
             return Err(MiscError::StrayByte(METADATA_OFFSET + METADATA_BYTES + at));
         }
         Self::decode(metadata)
@@ -296,6 +295,9 @@ pub enum MiscError {
     /// A value out of range, or a reserved byte that is not zero.
     #[error("the slot metadata has a field that is out of range or reserved")]
     Field,
+    /// A text of the bootloader message does not end, does not fit or is no text.
+    #[error("the bootloader message has a text that does not fit its field or is no ASCII text")]
+    Message,
     /// A byte that must be zero is not.
     #[error("byte {0} of the misc partition is not zero")]
     StrayByte(usize),

@@ -1,6 +1,8 @@
 //! Slot metadata and the rules by which a slot is chosen.
 
-use bootimg::misc::{METADATA_OFFSET, MiscError, Slot, SlotMetadata, SlotState};
+use bootimg::misc::{
+    BootloaderMessage, MESSAGE_BYTES, METADATA_OFFSET, MiscError, Slot, SlotMetadata, SlotState,
+};
 use proptest::prelude::*;
 
 const PARTITION: usize = 4096;
@@ -26,6 +28,51 @@ fn every_flipped_bit_of_the_partition_is_refused() {
         assert!(SlotMetadata::parse_partition(&copy).is_err(), "bit {bit}");
         copy[bit / 8] ^= 1 << (bit % 8);
     }
+}
+
+fn whole(message: &BootloaderMessage) -> [u8; MESSAGE_BYTES] {
+    let mut bytes = [0; MESSAGE_BYTES];
+    bytes[..512].copy_from_slice(&message.encode().unwrap());
+    bytes
+}
+
+/// Offsets of AOSP's `struct bootloader_message`.
+#[test]
+fn the_message_to_recovery_lies_where_android_has_it() {
+    let message = BootloaderMessage::install("/data/update/ota.zip");
+    let bytes = whole(&message);
+    assert!(bytes.starts_with(b"boot-recovery\0"));
+    assert!(bytes[64..].starts_with(b"recovery\n--update_package=/data/update/ota.zip\n\0"));
+    assert_eq!(BootloaderMessage::decode(&bytes), Ok(message.clone()));
+    assert_eq!(message.update_package(), Some("/data/update/ota.zip"));
+    let other = BootloaderMessage { recovery: "recovery\n--wipe_data\n".into(), ..message };
+    assert_eq!(other.update_package(), None);
+}
+
+#[test]
+fn a_malformed_message_is_refused_and_never_written() {
+    let good = whole(&BootloaderMessage::install("/data/update/ota.zip"));
+    for (at, byte) in [(0, b' '), (0, 0x80), (14, b'x'), (31, b'x'), (63, 1), (64, b'x')] {
+        let mut bytes = good;
+        bytes[at] = byte;
+        assert!(BootloaderMessage::decode(&bytes).is_err(), "byte {at}");
+    }
+    for (from, to) in [(0, 32), (32, 64), (64, 832)] {
+        let mut bytes = good;
+        bytes[from..to].fill(b'a');
+        assert!(BootloaderMessage::decode(&bytes).is_err(), "{from}: no end");
+    }
+    for at in [832, 863, 864, 2047] {
+        let mut bytes = good;
+        bytes[at] = 1;
+        assert_eq!(BootloaderMessage::decode(&bytes), Err(MiscError::StrayByte(at)));
+    }
+    for text in ["é", "A", "\0", &"a".repeat(32)] {
+        let message = BootloaderMessage { command: text.into(), ..BootloaderMessage::default() };
+        assert_eq!(message.encode(), Err(MiscError::Message), "{text:?}");
+    }
+    let long = BootloaderMessage::install(&"a".repeat(448));
+    assert_eq!(long.encode(), Err(MiscError::Message), "more than one sector");
 }
 
 /// The bytes that `avbtool set_ab_metadata --slot_data 15:7:0:14:7:1` writes.
