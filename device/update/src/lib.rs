@@ -13,6 +13,7 @@ pub mod activate;
 pub mod install;
 pub mod outcome;
 pub mod package;
+pub mod recovery;
 pub mod storage;
 mod witness;
 

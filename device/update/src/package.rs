@@ -16,7 +16,7 @@ use otazip::signature::{SignatureError, WholeFile};
 use payload::key::{Certificate, KeyError, PublicKey};
 use payload::manifest::Operation;
 use payload::properties::Properties;
-use payload::{DecodeError, Hasher, Payload, ReadAt, signature};
+use payload::{DecodeError, Digests, Hasher, Payload, ReadAt, signature};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -124,11 +124,11 @@ impl Package {
         let signatures = payload.signatures().ok_or(Refusal::Untrusted("payload"))?;
         let signatures = read(&witness, start, signatures)?;
 
-        let (digest, file_hash, signed) = hash(&file, &witness, &whole, &payload, start)?;
+        let (digest, inner) = hash(&file, &witness, &whole, &payload, start)?;
         if whole.signer(&digest, trusted)?.is_none() {
             return Err(Refusal::Untrusted("whole file"));
         }
-        check_payload(&payload, &properties, &signatures, (file_hash, signed), trusted)?;
+        check_payload(&payload, &properties, &signatures, &inner, trusted)?;
         Ok(Self { file, metadata, payload, start })
     }
 
@@ -186,15 +186,15 @@ fn read(file: &dyn ReadAt, start: u64, range: Range<u64>) -> Result<Vec<u8>, Ref
     Ok(bytes)
 }
 
-/// SHA-256 of what the whole-file signature is over, of the payload, and of what the payload's
-/// signature is over; refuses a file that is not what was read of it.
+/// SHA-256 of what the whole-file signature is over, and the payload's digests; refuses a file that
+/// is not what was read of it.
 fn hash(
     file: &File,
     witness: &Witness<'_>,
     whole: &WholeFile,
     payload: &Payload,
     start: u64,
-) -> Result<([u8; 32], [u8; 32], [u8; 32]), Refusal> {
+) -> Result<([u8; 32], Digests), Refusal> {
     let (mut all, mut inner) = (Sha256::new(), Hasher::new(payload));
     let mut buffer = vec![0; PIECE];
     let mut at = 0;
@@ -214,18 +214,17 @@ fn hash(
         }
         at = end;
     }
-    let inner = inner.finish();
-    Ok((all.finish(), inner.file, inner.signed))
+    Ok((all.finish(), inner.finish()))
 }
 
 fn check_payload(
     payload: &Payload,
     properties: &Properties,
     signatures: &[u8],
-    (file_hash, signed): ([u8; 32], [u8; 32]),
+    inner: &Digests,
     trusted: &[Certificate],
 ) -> Result<(), Refusal> {
-    if file_hash != properties.file_hash {
+    if inner.file != properties.file_hash {
         return Err(Refusal::OtherPayload);
     }
     let keys: Vec<PublicKey> = trusted.iter().map(|it| it.public_key.clone()).collect();
@@ -233,7 +232,7 @@ fn check_payload(
     if signature::signer(payload.metadata_signature(), &metadata, &keys)?.is_none() {
         return Err(Refusal::Untrusted("payload metadata"));
     }
-    if signature::signer(signatures, &signed, &keys)?.is_none() {
+    if signature::signer(signatures, &inner.signed, &keys)?.is_none() {
         return Err(Refusal::Untrusted("payload"));
     }
     Ok(())

@@ -7,7 +7,7 @@ use crate::storage::SlotStorage;
 use board::flash::FlashError;
 use crypto::digest::Sha256;
 use payload::manifest::PartitionUpdate;
-use payload::{ReadAt, WriteAt, bytes_in};
+use payload::{ApplyError, ReadAt, WriteAt, bytes_in};
 use std::io;
 
 /// Bytes that are read, compared or copied at once.
@@ -59,8 +59,10 @@ impl<'a> Target<'a> {
         let source = update.old_partition_info.is_some().then_some(&source as &dyn ReadAt);
         cores::each(&update.operations, |operation| {
             let blob = self.package.blob(operation)?;
-            payload::apply(operation, &blob, source, &target)
-                .map_err(|error| InstallError::Apply { name: self.part.name.clone(), error })?;
+            payload::apply(operation, &blob, source, &target).map_err(|error| match error {
+                ApplyError::Io(error) => InstallError::Storage(error.into()),
+                error => InstallError::Apply { name: self.part.name.clone(), error },
+            })?;
             more(bytes_in(&operation.dst_extents));
             Ok(())
         })
