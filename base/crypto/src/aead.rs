@@ -1,10 +1,11 @@
-//! AES-GCM (NIST SP 800-38D) and AES-GCM-SIV (RFC 8452).
+//! AES-GCM (NIST SP 800-38D), AES-GCM-SIV (RFC 8452) and ChaCha20-Poly1305 (RFC 8439).
 //!
 //! A sealed text is `nonce (12) || ciphertext || tag (16)`.
 
 use crate::Error;
 use aws_lc_rs::aead::{
-    AES_128_GCM, AES_256_GCM, AES_256_GCM_SIV, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey,
+    AES_128_GCM, AES_128_GCM_SIV, AES_256_GCM, AES_256_GCM_SIV, Aad, Algorithm, CHACHA20_POLY1305,
+    LessSafeKey, Nonce, UnboundKey,
 };
 
 /// Bytes of a nonce.
@@ -34,6 +35,18 @@ impl Key {
     #[must_use]
     pub fn aes_256_gcm_siv(key: &[u8; 32]) -> Self {
         Self::new(&AES_256_GCM_SIV, key)
+    }
+
+    /// AES-128-GCM-SIV.
+    #[must_use]
+    pub fn aes_128_gcm_siv(key: &[u8; 16]) -> Self {
+        Self::new(&AES_128_GCM_SIV, key)
+    }
+
+    /// ChaCha20-Poly1305.
+    #[must_use]
+    pub fn chacha20_poly1305(key: &[u8; 32]) -> Self {
+        Self::new(&CHACHA20_POLY1305, key)
     }
 
     fn new(algorithm: &'static Algorithm, key: &[u8]) -> Self {

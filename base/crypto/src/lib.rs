@@ -4,16 +4,28 @@
 //! A leaf: it knows no format, no protocol, no clock. Randomness that a caller may want to
 //! control comes in as bytes; key generation uses the generator of AWS-LC.
 //!
-//! Covered: SHA-2, BLAKE2b, SHA-1 for old formats ([`digest`]), HMAC ([`mac`]), HKDF ([`kdf`]),
-//! AES-GCM and AES-GCM-SIV ([`aead`]), RSA PKCS#1 v1.5 and ECDSA P-256/P-384 ([`sign`]), ML-DSA
-//! ([`ml_dsa`]), RSA-OAEP ([`oaep`]).
+//! Covered, where a protocol fixes the algorithm: SHA-2, BLAKE2b, SHA-1 for old formats ([`digest`]),
+//! HMAC ([`mac`]), HKDF ([`kdf`]), AES-GCM, AES-GCM-SIV, ChaCha20-Poly1305 ([`aead`]), RSA
+//! PKCS#1 v1.5 and ECDSA P-256/P-384 ([`sign`]), ML-DSA ([`ml_dsa`]), RSA-OAEP ([`oaep`]).
+//!
+//! Where a key or a caller chooses it, the whole of SPEC S2.1.4: hash functions ([`hash`]), AES and
+//! 3DES on streams ([`cipher`]), CMAC ([`mac`]), RSA of 1024 to 8192 bits ([`rsa`]), ECDSA and ECDH
+//! ([`ec`]), Ed25519 and X25519 ([`curve25519`]), key wrap ([`keywrap`]), derivation ([`kdf`]). What is
+//! weak has `Legacy` in its name. `docs/vectors.md` says what all of it was compared with.
 
 pub mod aead;
+pub mod cipher;
+pub mod curve25519;
 pub mod digest;
+pub mod ec;
+pub mod hash;
 pub mod kdf;
+pub mod keywrap;
+mod lc;
 pub mod mac;
 pub mod ml_dsa;
 pub mod oaep;
+pub mod rsa;
 pub mod secret;
 pub mod sign;
 
@@ -28,6 +40,9 @@ pub enum Error {
     /// A key is not of the form that the algorithm takes.
     #[error("malformed key")]
     MalformedKey,
+    /// A message, a nonce or an initial vector has a length that the algorithm does not take.
+    #[error("the algorithm does not take a message or an initial vector of this length")]
+    Length,
     /// AWS-LC could not do it (out of memory, or no entropy).
     #[error("the crypto library refused")]
     Internal,

@@ -1,0 +1,437 @@
+//! Block ciphers on streams: AES (FIPS 197) and 3DES in ECB, CBC and CTR (NIST SP 800-38A), and
+//! AES-GCM whose text comes in pieces (SP 800-38D).
+//!
+//! ECB, CBC and CTR protect no integrity; a caller that chooses them has a MAC elsewhere or an
+//! old peer. For messages in one piece use [`crate::aead`].
+
+use crate::Error;
+use crate::lc::{Owned, check, length, pointer};
+use aws_lc_sys as ffi;
+use std::ffi::c_int;
+use std::ptr;
+use zeroize::Zeroizing;
+
+/// A cipher's key.
+#[derive(Clone)]
+pub struct Key {
+    bytes: Zeroizing<Vec<u8>>,
+    cipher: BlockCipher,
+}
+
+/// A block cipher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BlockCipher {
+    /// AES with a key of 128 bits.
+    Aes128,
+    /// AES with a key of 192 bits.
+    Aes192,
+    /// AES with a key of 256 bits.
+    Aes256,
+    /// 3DES with three keys (24 bytes, parity bits not looked at). Its blocks are small and it is
+    /// slow: only where an old peer asks for it.
+    LegacyTripleDes,
+}
+
+impl BlockCipher {
+    /// Bytes of a block, and of an initial vector.
+    #[must_use]
+    pub const fn block_bytes(self) -> usize {
+        match self {
+            Self::LegacyTripleDes => 8,
+            _ => 16,
+        }
+    }
+
+    /// Bytes of a key.
+    #[must_use]
+    pub const fn key_bytes(self) -> usize {
+        match self {
+            Self::Aes128 => 16,
+            Self::Aes192 | Self::LegacyTripleDes => 24,
+            Self::Aes256 => 32,
+        }
+    }
+}
+
+impl Key {
+    /// An AES key of 16, 24 or 32 bytes.
+    pub fn aes(key: &[u8]) -> Result<Self, Error> {
+        let cipher = match key.len() {
+            16 => BlockCipher::Aes128,
+            24 => BlockCipher::Aes192,
+            32 => BlockCipher::Aes256,
+            _ => return Err(Error::MalformedKey),
+        };
+        Ok(Self { bytes: Zeroizing::new(key.to_vec()), cipher })
+    }
+
+    /// A 3DES key of three parts.
+    #[must_use]
+    pub fn legacy_triple_des(key: &[u8; 24]) -> Self {
+        Self { bytes: Zeroizing::new(key.to_vec()), cipher: BlockCipher::LegacyTripleDes }
+    }
+
+    /// What it is a key of.
+    #[must_use]
+    pub const fn cipher(&self) -> BlockCipher {
+        self.cipher
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Plaintext in, ciphertext out.
+    Encrypt,
+    /// Ciphertext in, plaintext out.
+    Decrypt,
+}
+
+impl Direction {
+    const fn flag(self) -> c_int {
+        match self {
+            Self::Encrypt => 1,
+            Self::Decrypt => 0,
+        }
+    }
+}
+
+/// What becomes of a message that is not whole blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// It is refused.
+    None,
+    /// It is filled up as PKCS#7 does (RFC 5652, 6.3); a whole message gets a block more.
+    Pkcs7,
+}
+
+/// A mode of operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode<'a> {
+    /// Each block by itself.
+    Ecb(Padding),
+    /// Cipher block chaining from an initial vector of a block's length.
+    Cbc(&'a [u8], Padding),
+    /// Counter mode from an initial counter block; AES only.
+    Ctr(&'a [u8]),
+}
+
+impl Mode<'_> {
+    /// AWS-LC's name of the mode with this cipher.
+    fn with(self, cipher: BlockCipher) -> Result<*const ffi::EVP_CIPHER, Error> {
+        use BlockCipher::{Aes128, Aes192, Aes256, LegacyTripleDes};
+        // SAFETY: these calls take nothing and give a pointer to a constant.
+        Ok(unsafe {
+            match (self, cipher) {
+                (Self::Ecb(_), Aes128) => ffi::EVP_aes_128_ecb(),
+                (Self::Ecb(_), Aes192) => ffi::EVP_aes_192_ecb(),
+                (Self::Ecb(_), Aes256) => ffi::EVP_aes_256_ecb(),
+                (Self::Ecb(_), LegacyTripleDes) => ffi::EVP_des_ede3_ecb(),
+                (Self::Cbc(..), Aes128) => ffi::EVP_aes_128_cbc(),
+                (Self::Cbc(..), Aes192) => ffi::EVP_aes_192_cbc(),
+                (Self::Cbc(..), Aes256) => ffi::EVP_aes_256_cbc(),
+                (Self::Cbc(..), LegacyTripleDes) => ffi::EVP_des_ede3_cbc(),
+                (Self::Ctr(_), Aes128) => ffi::EVP_aes_128_ctr(),
+                (Self::Ctr(_), Aes192) => ffi::EVP_aes_192_ctr(),
+                (Self::Ctr(_), Aes256) => ffi::EVP_aes_256_ctr(),
+                (Self::Ctr(_), LegacyTripleDes) => return Err(Error::MalformedKey),
+            }
+        })
+    }
+
+    const fn padding(self) -> Padding {
+        match self {
+            Self::Ecb(padding) | Self::Cbc(_, padding) => padding,
+            Self::Ctr(_) => Padding::None,
+        }
+    }
+
+    const fn initial(&self) -> &[u8] {
+        match self {
+            Self::Ecb(_) => &[],
+            Self::Cbc(initial, _) | Self::Ctr(initial) => initial,
+        }
+    }
+}
+
+/// One message on its way through a cipher.
+pub struct Stream {
+    context: Context,
+    /// Bytes of the blocks that the message must be made of.
+    block: Option<usize>,
+    /// Bytes beyond the last whole block so far.
+    odd: usize,
+}
+
+impl Stream {
+    /// Starts a message. The initial vector has the length of a block, else [`Error::Length`].
+    pub fn new(key: &Key, direction: Direction, mode: Mode<'_>) -> Result<Self, Error> {
+        let initial = mode.initial();
+        if !matches!(mode, Mode::Ecb(_)) && initial.len() != key.cipher.block_bytes() {
+            return Err(Error::Length);
+        }
+        let context = Context::new(mode.with(key.cipher)?, direction)?;
+        context.set_key(Some(key), initial)?;
+        let pads = c_int::from(mode.padding() == Padding::Pkcs7);
+        // SAFETY: the context is initialised.
+        check(unsafe { ffi::EVP_CIPHER_CTX_set_padding(context.0.as_ptr(), pads) })?;
+        let padded_here = pads == 1 && direction == Direction::Encrypt;
+        let any = padded_here || matches!(mode, Mode::Ctr(_));
+        let block = (!any).then(|| key.cipher.block_bytes());
+        Ok(Self { context, block, odd: 0 })
+    }
+
+    /// Takes a piece of the message; appends what comes out so far to `out`.
+    pub fn update(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        if let Some(block) = self.block {
+            self.odd = (self.odd + input.len() % block) % block;
+        }
+        self.context.update(input, out)
+    }
+
+    /// Ends the message; appends the rest to `out`. [`Error::Length`] where it is not whole blocks
+    /// and nothing fills it up; [`Error::Authentication`] where what was filled up is malformed:
+    /// tell nobody outside, or it becomes an oracle.
+    pub fn finish(self, out: &mut Vec<u8>) -> Result<(), Error> {
+        if self.odd == 0 { self.context.finish(out) } else { Err(Error::Length) }
+    }
+}
+
+/// AWS-LC's context of a cipher.
+struct Context(Owned<ffi::EVP_CIPHER_CTX>, Direction);
+
+impl Context {
+    fn new(cipher: *const ffi::EVP_CIPHER, direction: Direction) -> Result<Self, Error> {
+        // SAFETY: a fresh context and a constant cipher; key and vector follow.
+        unsafe {
+            let context = Owned::new(ffi::EVP_CIPHER_CTX_new())?;
+            check(ffi::EVP_CipherInit_ex(
+                context.as_ptr(),
+                cipher,
+                ptr::null_mut(),
+                ptr::null(),
+                ptr::null(),
+                direction.flag(),
+            ))?;
+            Ok(Self(context, direction))
+        }
+    }
+
+    /// Gives the key and the initial vector, whose lengths the caller has checked.
+    fn set_key(&self, key: Option<&Key>, initial: &[u8]) -> Result<(), Error> {
+        let key = key.map_or(ptr::null(), |key| key.bytes.as_ptr());
+        // SAFETY: key and vector have the lengths that the context's cipher reads.
+        check(unsafe {
+            ffi::EVP_CipherInit_ex(
+                self.0.as_ptr(),
+                ptr::null(),
+                ptr::null_mut(),
+                key,
+                pointer(initial),
+                self.1.flag(),
+            )
+        })
+    }
+
+    fn update(&self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        /// So much at once: lengths of one call are C's `int`.
+        const PIECE: usize = 1 << 30;
+        for piece in input.chunks(PIECE) {
+            let (start, mut written) = (out.len(), 0);
+            // One block may have waited inside.
+            out.resize(start + piece.len() + 32, 0);
+            // SAFETY: the output has room for the piece and the block that waited.
+            let done = unsafe {
+                ffi::EVP_CipherUpdate(
+                    self.0.as_ptr(),
+                    out.as_mut_ptr().add(start),
+                    &raw mut written,
+                    piece.as_ptr(),
+                    length(piece)?,
+                )
+            };
+            out.truncate(start + usize::try_from(written).unwrap_or_default());
+            check(done)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&self, out: &mut Vec<u8>) -> Result<(), Error> {
+        let (start, mut written) = (out.len(), 0);
+        out.resize(start + 32, 0);
+        // SAFETY: the output has room for the last block.
+        let done = unsafe {
+            ffi::EVP_CipherFinal_ex(self.0.as_ptr(), out.as_mut_ptr().add(start), &raw mut written)
+        };
+        let written = if done == 1 { usize::try_from(written).unwrap_or_default() } else { 0 };
+        out.truncate(start + written);
+        check(done).map_err(|_| Error::Authentication)
+    }
+
+    fn control(&self, command: c_int, argument: usize, data: *mut u8) -> Result<(), Error> {
+        let argument = c_int::try_from(argument).map_err(|_| Error::Length)?;
+        // SAFETY: `data` is null or has the `argument` bytes that the command reads or writes.
+        check(unsafe { ffi::EVP_CIPHER_CTX_ctrl(self.0.as_ptr(), command, argument, data.cast()) })
+    }
+}
+
+/// AES-GCM over a message that comes in pieces.
+///
+/// Decryption gives plaintext before the tag is checked: nobody may act on it until
+/// [`Gcm::verify`] agreed.
+pub struct Gcm {
+    context: Context,
+    /// Text has begun: no more associated data.
+    text: bool,
+}
+
+impl Gcm {
+    /// Starts a message. A nonce has 1 byte at least; 12 are the usual. The caller never
+    /// encrypts under one key with the same nonce twice.
+    pub fn new(key: &Key, direction: Direction, nonce: &[u8]) -> Result<Self, Error> {
+        // SAFETY: these calls take nothing and give a pointer to a constant.
+        let cipher = unsafe {
+            match key.cipher {
+                BlockCipher::Aes128 => ffi::EVP_aes_128_gcm(),
+                BlockCipher::Aes192 => ffi::EVP_aes_192_gcm(),
+                BlockCipher::Aes256 => ffi::EVP_aes_256_gcm(),
+                BlockCipher::LegacyTripleDes => return Err(Error::MalformedKey),
+            }
+        };
+        if nonce.is_empty() {
+            return Err(Error::Length);
+        }
+        let context = Context::new(cipher, direction)?;
+        context.control(ffi::EVP_CTRL_AEAD_SET_IVLEN, nonce.len(), ptr::null_mut())?;
+        context.set_key(Some(key), nonce)?;
+        Ok(Self { context, text: false })
+    }
+
+    /// Appends to the associated data. [`Error::Length`] once text has come.
+    pub fn associate(&mut self, data: &[u8]) -> Result<(), Error> {
+        if self.text {
+            return Err(Error::Length);
+        }
+        for piece in data.chunks(1 << 30) {
+            let mut ignored = 0;
+            // SAFETY: a null output says that this is associated data.
+            check(unsafe {
+                ffi::EVP_CipherUpdate(
+                    self.context.0.as_ptr(),
+                    ptr::null_mut(),
+                    &raw mut ignored,
+                    piece.as_ptr(),
+                    length(piece)?,
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Takes a piece of text; appends what comes out to `out`.
+    pub fn update(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        self.text |= !input.is_empty();
+        self.context.update(input, out)
+    }
+
+    /// Ends an encryption: the tag, of 16 bytes. A shorter one is its beginning.
+    pub fn tag(self) -> Result<[u8; 16], Error> {
+        let mut tag = [0; 16];
+        self.context.finish(&mut Vec::new())?;
+        self.context.control(ffi::EVP_CTRL_AEAD_GET_TAG, tag.len(), tag.as_mut_ptr())?;
+        Ok(tag)
+    }
+
+    /// Ends a decryption: whether `tag` (4 to 16 bytes) belongs to what was decrypted.
+    pub fn verify(self, tag: &[u8]) -> Result<(), Error> {
+        if !(4..=16).contains(&tag.len()) {
+            return Err(Error::Authentication);
+        }
+        let mut tag = tag.to_vec();
+        self.context.control(ffi::EVP_CTRL_AEAD_SET_TAG, tag.len(), tag.as_mut_ptr())?;
+        self.context.finish(&mut Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(key: &Key, direction: Direction, mode: Mode<'_>, text: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut out = Vec::new();
+        let mut stream = Stream::new(key, direction, mode)?;
+        for piece in text.chunks(7) {
+            stream.update(piece, &mut out)?;
+        }
+        stream.finish(&mut out)?;
+        Ok(out)
+    }
+
+    #[test]
+    fn every_mode_gives_back_what_it_took() {
+        let keys = [16, 24, 32].map(|length| Key::aes(&vec![7; length]).unwrap());
+        let des = Key::legacy_triple_des(&std::array::from_fn(|at| at as u8));
+        for key in keys.iter().chain([&des]) {
+            let initial = vec![9; key.cipher().block_bytes()];
+            let modes = [Mode::Ecb(Padding::Pkcs7), Mode::Cbc(&initial, Padding::Pkcs7)];
+            for (mode, text) in modes.into_iter().flat_map(|mode| {
+                [0, 1, 8, 15, 16, 17, 1000].map(|length| (mode, vec![5_u8; length]))
+            }) {
+                let sealed = run(key, Direction::Encrypt, mode, &text).unwrap();
+                assert_ne!(sealed, text);
+                assert_eq!(run(key, Direction::Decrypt, mode, &sealed).unwrap(), text);
+            }
+        }
+        let sealed = run(&keys[2], Direction::Encrypt, Mode::Ctr(&[1; 16]), b"seven!!").unwrap();
+        assert_eq!(sealed.len(), 7);
+        assert_eq!(
+            run(&keys[2], Direction::Decrypt, Mode::Ctr(&[1; 16]), &sealed).unwrap(),
+            b"seven!!"
+        );
+        assert!(Stream::new(&des, Direction::Encrypt, Mode::Ctr(&[1; 8])).is_err());
+    }
+
+    #[test]
+    fn lengths_and_paddings_that_do_not_fit_are_refused() {
+        let key = Key::aes(&[7; 32]).unwrap();
+        let none = Mode::Ecb(Padding::None);
+        assert_eq!(run(&key, Direction::Encrypt, none, b"odd"), Err(Error::Length));
+        let wrong = Mode::Cbc(&[0; 15], Padding::None);
+        assert_eq!(run(&key, Direction::Encrypt, wrong, b""), Err(Error::Length));
+        let zeros = run(&key, Direction::Encrypt, none, &[0; 16]).unwrap();
+        let padded = Mode::Ecb(Padding::Pkcs7);
+        assert_eq!(run(&key, Direction::Decrypt, padded, &zeros), Err(Error::Authentication));
+        assert!(Key::aes(&[0; 20]).is_err());
+    }
+
+    #[test]
+    fn a_stream_of_gcm_is_the_same_as_one_piece() {
+        let key = Key::aes(&[7; 32]).unwrap();
+        let mut whole = b"a longer message than a block".to_vec();
+        let tag =
+            crate::aead::Key::aes_256_gcm(&[7; 32]).seal_in_place([1; 12], b"aad", &mut whole);
+        let mut gcm = Gcm::new(&key, Direction::Encrypt, &[1; 12]).unwrap();
+        let mut out = Vec::new();
+        gcm.associate(b"a").unwrap();
+        gcm.associate(b"ad").unwrap();
+        for piece in b"a longer message than a block".chunks(5) {
+            gcm.update(piece, &mut out).unwrap();
+        }
+        assert_eq!(gcm.associate(b"late"), Err(Error::Length));
+        assert_eq!((gcm.tag().unwrap(), &out), (tag, &whole));
+        for (tag, good) in
+            [(&tag[..], true), (&tag[..4], true), (&tag[..3], false), (&[0; 16], false)]
+        {
+            let mut gcm = Gcm::new(&key, Direction::Decrypt, &[1; 12]).unwrap();
+            gcm.associate(b"aad").unwrap();
+            let mut plain = Vec::new();
+            gcm.update(&whole, &mut plain).unwrap();
+            assert_eq!(plain, b"a longer message than a block");
+            assert_eq!(gcm.verify(tag).is_ok(), good);
+        }
+    }
+}
