@@ -101,22 +101,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let open = tee_api::ree::Request::Open { ta: tee_api::TaId([1; 16]) };
     put("tee", "open", &board::channel::encode(&open)?)?;
-    let image = b"seed".repeat(2048);
-    let new = payload::make::Image { size: 8192, sha256: crypto::digest::sha256(&image) };
-    let mut builder = payload::make::Builder::new(0);
-    builder.partition("boot", None, new);
-    let mut blobs = Vec::new();
-    for step in payload::full::full(0, &image, payload::compress::Compression::Xz(0))? {
-        builder.step(&step)?;
-        blobs.extend(step.blob);
-    }
-    let mut sealed = builder.seal(&[])?;
-    let mut file = sealed.front().to_vec();
-    let front = file.len() as u64;
-    sealed.update(&blobs);
-    file.extend(&blobs);
+    let (file, front, properties) = payload_of(Default::default())?;
     put("payload", "full", &file)?;
-    let properties = sealed.finish()?.1;
+    let tree = payload::manifest::VerityExtents {
+        hash_tree_data_extent: Some(payload::manifest::Extent::new(0, 2)),
+        hash_tree_extent: Some(payload::manifest::Extent::new(2, 1)),
+        hash_tree_algorithm: Some("sha256".to_owned()),
+        hash_tree_salt: Some(vec![1, 2]),
+        fec_data_extent: Some(payload::manifest::Extent::new(0, 3)),
+        fec_extent: Some(payload::manifest::Extent::new(3, 2)),
+        fec_roots: None,
+    };
+    put("payload", "computed", &payload_of(tree)?.0)?;
     let frame = otazip::make::Parts::default().frame(&properties, crc32fast::hash(&file), front)?;
     put("otazip", "unsigned", &[frame.head, file, frame.tail].concat())?;
     let mut map = sparse::Map::empty(4096)?;
@@ -127,4 +123,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     put("sparse", "fill", &image)?;
     put("jws", "token", b"eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.e30.AAAA")?;
     Ok(())
+}
+
+/// A payload of two blocks, of a partition of five; how long its front is, and its properties.
+fn payload_of(
+    computed: payload::manifest::VerityExtents,
+) -> Result<(Vec<u8>, u64, payload::properties::Properties), Box<dyn std::error::Error>> {
+    let image = b"seed".repeat(2048);
+    let new = payload::make::Image { size: 20_480, sha256: crypto::digest::sha256(&image) };
+    let mut builder = payload::make::Builder::new(0);
+    builder.partition("boot", None, new).computed(computed);
+    let mut blobs = Vec::new();
+    for step in payload::full::full(0, &image, payload::compress::Compression::Xz(0))? {
+        builder.step(&step)?;
+        blobs.extend(step.blob);
+    }
+    let mut sealed = builder.seal(&[])?;
+    let mut file = sealed.front().to_vec();
+    let front = file.len() as u64;
+    sealed.update(&blobs);
+    file.extend(&blobs);
+    let properties = sealed.finish()?.1;
+    Ok((file, front, properties))
 }

@@ -42,6 +42,7 @@ const TEST_PEERS: &[Peer] = &[
     peer("chromium", "chromium"),
     peer("qemu-system-x86_64", "qemu-system-x86"),
     peer("busybox", "busybox-static"),
+    peer("socat", "socat"),
     peer("dmsetup", "dmsetup"),
 ];
 

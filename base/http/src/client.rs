@@ -47,10 +47,10 @@ struct Inner {
 
 impl Client {
     /// A client of the server at `base_url` (`https://host[:port][/path]`) that believes the
-    /// authorities in `ca_pem` alone.
+    /// authorities in `ca_pem` alone. On a Unix socket or the loopback it is `http://`, without TLS.
     pub fn new(base_url: &str, ca_pem: &[u8], way: Connector) -> Result<Self, Error> {
         let uri: Uri = base_url.parse().map_err(|_| Error::Url(base_url.to_owned()))?;
-        let local = matches!(way, Connector::Unix(_));
+        let local = matches!(way, Connector::Unix(_) | Connector::Loopback);
         let scheme = if local { "http" } else { "https" };
         let authority = uri.authority().filter(|_| uri.scheme_str() == Some(scheme));
         let authority = authority.ok_or_else(|| Error::Url(base_url.to_owned()))?.to_string();

@@ -1,5 +1,5 @@
 //! Ways to a server: direct, through an HTTP CONNECT proxy on a Unix socket (RFC 9110, 9.3.6),
-//! or a Unix socket itself.
+//! a Unix socket itself, or a port of this machine.
 
 use bytes::Bytes;
 use http::{Method, Request, Uri};
@@ -36,6 +36,8 @@ pub enum Connector {
     Proxy(PathBuf),
     /// Plain HTTP on a Unix socket: a local API. The base URL's host means nothing.
     Unix(PathBuf),
+    /// Plain HTTP over TCP to this very machine, and to no other.
+    Loopback,
 }
 
 /// A connector with its TLS settings, in the form that the pool calls.
@@ -54,7 +56,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 impl Dialer {
     async fn dial(self, uri: Uri) -> io::Result<TokioIo<Stream>> {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(443);
+        let port = uri.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
         let stream = match &self.way {
             Connector::Tcp => {
                 let stream = TcpStream::connect((host.as_str(), port)).await?;
@@ -66,12 +68,13 @@ impl Dialer {
                 self.secure(tunnel, &host).await?
             }
             Connector::Unix(path) => Stream(Box::new(unix(path).await?)),
+            Connector::Loopback => Stream(Box::new(loopback(&host, port).await?)),
         };
         Ok(TokioIo::new(stream))
     }
 
     async fn secure(&self, stream: impl Duplex + 'static, host: &str) -> io::Result<Stream> {
-        let tls = self.tls.clone().expect("a client that is not on a Unix socket has TLS");
+        let tls = self.tls.clone().expect("a client that leaves this machine has TLS");
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let stream = TlsConnector::from(tls).connect(name, stream).await?;
         Ok(Stream(Box::new(stream)))
@@ -90,6 +93,18 @@ async fn unix(path: &Path) -> io::Result<UnixStream> {
     let folder = File::open(folder)?;
     let short = format!("/proc/self/fd/{}", folder.as_raw_fd());
     UnixStream::connect(Path::new(&short).join(name)).await
+}
+
+/// Connects to a port of this machine.
+async fn loopback(host: &str, port: u16) -> io::Result<TcpStream> {
+    let found = tokio::net::lookup_host((host, port)).await?;
+    let here: Vec<_> = found.filter(|address| address.ip().is_loopback()).collect();
+    if here.is_empty() {
+        return Err(io::Error::other("plain http is for this machine alone: use https"));
+    }
+    let stream = TcpStream::connect(here.as_slice()).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Asks the proxy behind `socket` for a tunnel to the server.
@@ -180,6 +195,17 @@ impl AsyncWrite for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn plain_http_stays_on_this_machine() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        loopback("127.0.0.1", port).await.unwrap();
+        for elsewhere in ["192.0.2.1", "0.0.0.0", "2001:db8::1"] {
+            let refused = loopback(elsewhere, port).await.unwrap_err().to_string();
+            assert!(refused.contains("use https"), "{elsewhere}: {refused}");
+        }
+    }
 
     #[tokio::test]
     async fn connects_to_a_socket_whose_path_is_longer_than_an_address() {

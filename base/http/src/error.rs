@@ -7,7 +7,8 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The base URL is not `https://host[:port][/path]` (or `http://` on a Unix socket).
+    /// The base URL is not `https://host[:port][/path]` (or `http://` on a Unix
+    /// socket or the loopback).
     #[error("{0:?} is not a server's address: give https://host:port")]
     Url(String),
     /// The path or a header holds characters that HTTP does not allow.

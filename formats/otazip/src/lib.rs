@@ -5,8 +5,8 @@
 //! care_map.proto. Covered: signing and verifying ([`signature`]), otacerts.zip ([`otacerts`]),
 //! metadata in both forms ([`metadata`]), the rules by which a device takes an update
 //! ([`policy`]), care maps ([`caremap`]), making ([`make`]) and opening ([`package`]) A/B files,
-//! and a signed index that makes streaming as safe as reading the whole ([`index`]). Not covered:
-//! SHA-1 signatures, which recovery still takes; files for devices without A/B slots.
+//! and a signed index that makes streaming ([`streamed`]) as safe as reading the whole ([`index`]).
+//! Not covered: SHA-1 signatures, which recovery still takes; files for devices without A/B slots.
 //!
 //! Every zip trick on which two readers could disagree is refused ([`zip::ZipError`]).
 //!
@@ -31,4 +31,5 @@ pub mod otacerts;
 pub mod package;
 pub mod policy;
 pub mod signature;
+pub mod streamed;
 pub mod zip;

@@ -1,5 +1,6 @@
 //! An OTA file as a whole: what must be in it, and that its parts belong together.
 
+use crate::index::IndexError;
 use crate::metadata::{self, Metadata, MetadataError};
 use crate::signature::comment_size;
 use crate::zip::{Archive, Entry, ZipError};
@@ -38,6 +39,18 @@ pub enum PackageError {
     /// payload.bin is compressed: it could not be read by range.
     #[error("payload.bin is compressed inside the zip file; it must be stored")]
     Compressed,
+    /// Something that a streaming client needs and the index does not name.
+    #[error("the index does not name {0}")]
+    NotIndexed(&'static str),
+    /// Larger than any real one.
+    #[error("{0} is larger than any real one: not read")]
+    TooLarge(&'static str),
+    /// The index, or bytes that are not those which it names.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// payload_metadata.bin is not the front of payload.bin.
+    #[error("the index's payload_metadata.bin is not the front of its payload.bin")]
+    Front,
     /// payload_properties.txt is another payload's.
     #[error("payload_properties.txt does not describe payload.bin: {0} differs")]
     OtherProperties(&'static str),
@@ -76,10 +89,17 @@ impl<'a> Package<'a> {
 }
 
 fn metadata_of(archive: &Archive<'_>) -> Result<Metadata, PackageError> {
-    let text = Metadata::from_text(&archive.read(metadata::TEXT)?)?;
-    if archive.entry(metadata::PROTOBUF).is_ok() {
-        let protobuf = Metadata::from_protobuf(&archive.read(metadata::PROTOBUF)?)?;
-        Metadata::agree(&text, &protobuf)?;
+    let text = archive.read(metadata::TEXT)?;
+    let protobuf = archive.entry(metadata::PROTOBUF).is_ok();
+    let protobuf = protobuf.then(|| archive.read(metadata::PROTOBUF)).transpose()?;
+    agreeing(&text, protobuf.as_deref())
+}
+
+/// The metadata of a file that has it once or twice.
+pub(crate) fn agreeing(text: &[u8], protobuf: Option<&[u8]>) -> Result<Metadata, PackageError> {
+    let text = Metadata::from_text(text)?;
+    if let Some(protobuf) = protobuf {
+        Metadata::agree(&text, &Metadata::from_protobuf(protobuf)?)?;
     }
     Ok(text)
 }
@@ -100,7 +120,11 @@ fn payload_of(file: &dyn ReadAt, entry: &Entry) -> Result<Payload, PackageError>
     Ok(Payload::open(&read(header.blobs_start())?, size)?)
 }
 
-fn check_properties(properties: &Properties, payload: &Payload) -> Result<(), PackageError> {
+/// Whether the properties are this payload's.
+pub(crate) fn check_properties(
+    properties: &Properties,
+    payload: &Payload,
+) -> Result<(), PackageError> {
     let metadata = payload.metadata();
     let differs = if properties.file_size != payload.length() {
         "FILE_SIZE"

@@ -4,5 +4,6 @@ mod index;
 mod parts;
 mod policy;
 mod signatures;
+mod streamed;
 mod support;
 mod zips;

@@ -5,7 +5,9 @@
 //! interrupted goes on there. A checkpoint of another payload counts as none.
 
 use super::arguments::{Apply, Extract};
-use super::file::{Disk, Update};
+use super::file::{Disk, Source, Update};
+use super::remote::Input;
+use super::streamed::Online;
 use super::{computed, lacking, ordered, sign, verify};
 use crate::exit::{Exit, Misused};
 use anyhow::{Context, Result, bail};
@@ -22,10 +24,20 @@ const BETWEEN: u64 = 128 << 20;
 /// `holdfast ota apply`.
 pub(super) fn run(apply: &Apply) -> Result<Exit> {
     let trusted = sign::certificates(&apply.trust.cert)?;
-    let update = Update::open(&apply.input)?;
-    let checked = verify::judge(&update, &trusted)?;
-    verify::takes(&update, &apply.device)?;
-    let done = Job::new(&update, &apply.target, apply.source.as_deref(), &[])?.run()?;
+    let (update, checked): (Box<dyn Source>, _) = match &apply.input {
+        Input::Url(url) => {
+            let online = Online::open(url, &apply.streaming, &trusted)?;
+            let checked = online.judge_front(&trusted)?;
+            (Box::new(online), checked)
+        }
+        Input::File(path) => {
+            let update = Update::open(path)?;
+            let checked = verify::judge_file(&update, &apply.streaming, &trusted)?;
+            (Box::new(update), checked)
+        }
+    };
+    verify::takes(&*update, &apply.device)?;
+    let done = Job::new(&*update, &apply.target, apply.source.as_deref(), &[])?.run()?;
     done.report(&checked, apply.json);
     Ok(Exit::Held)
 }
@@ -49,7 +61,7 @@ struct Part<'u> {
 
 /// All partitions of an update.
 struct Job<'u> {
-    update: &'u Update,
+    update: &'u dyn Source,
     folder: PathBuf,
     parts: Vec<Part<'u>>,
     /// Operations of all parts: which part, and which of its operations.
@@ -59,13 +71,13 @@ struct Job<'u> {
 
 impl<'u> Job<'u> {
     fn new(
-        update: &'u Update,
+        update: &'u dyn Source,
         folder: &Path,
         source: Option<&Path>,
         only: &[String],
     ) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(|error| lacking(folder, &error))?;
-        let all = &update.manifest().partitions;
+        let all = &update.payload().manifest().partitions;
         if let Some(name) =
             only.iter().find(|name| all.iter().all(|it| it.partition_name != **name))
         {
@@ -117,29 +129,29 @@ impl<'u> Job<'u> {
     }
 
     fn apply(&self, part: &Part<'_>, operation: &Operation) -> Result<()> {
-        let blob = self.update.read_payload(self.update.payload.blob(operation))?;
+        let blob = self.update.read_payload(self.update.payload().blob(operation))?;
         let source = part.source.as_ref().map(|it| it as &dyn ReadAt);
         payload::apply(operation, &blob, source, &part.target)
             .with_context(|| format!("partition {}", part.update.partition_name))
     }
 
     fn checkpoint(&self, done: usize) -> Result<()> {
-        if self.parts.len() != self.update.manifest().partitions.len() {
+        if self.parts.len() != self.update.payload().manifest().partitions.len() {
             return Ok(());
         }
         for part in &self.parts {
             part.target.0.sync_data()?;
         }
-        let bytes = Checkpoint::new(&self.update.payload, done as u64).encode();
+        let bytes = Checkpoint::new(self.update.payload(), done as u64).encode();
         let path = self.folder.join(CHECKPOINT);
         effects::durable::replace(&path, &bytes, 0o644).map_err(|error| lacking(&path, &error))
     }
 }
 
 /// Operations that an earlier run has done.
-fn resumed(update: &Update, folder: &Path) -> u64 {
+fn resumed(update: &dyn Source, folder: &Path) -> u64 {
     let bytes = std::fs::read(folder.join(CHECKPOINT)).unwrap_or_default();
-    Checkpoint::decode(&bytes).map_or(0, |it| it.done(&update.payload))
+    Checkpoint::decode(&bytes).map_or(0, |it| it.done(update.payload()))
 }
 
 /// Checks every partition's hash on all cores, then gives all of them their names.

@@ -1,5 +1,6 @@
 //! The command line of `holdfast ota`.
 
+use super::remote::Input;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -44,6 +45,9 @@ pub(crate) enum Ota {
     /// New images appear as NAME.img in the target folder once all of them are complete and have
     /// the hash that the update names; until then they are NAME.img.part. Interrupted, the same
     /// command goes on where it was.
+    ///
+    /// From a URL it is read by range with its signed index: nothing is used before its hash was
+    /// compared. Memory: for each core the largest operation.
     #[command(after_help = EXITS)]
     Apply(Apply),
     /// Take the images out of an update, whoever signed it
@@ -226,18 +230,29 @@ pub(crate) struct ForDevice {
     pub(crate) security_patch: String,
 }
 
+/// How an update that lies on a server is read.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Streaming {
+    /// The signed index, a file or a URL. An update at a URL is read by it; one in a file must be
+    /// what it describes
+    #[arg(long, value_name = "FILE|URL")]
+    pub(crate) index: Option<Input>,
+    /// The authorities that may vouch for https servers (PEM); nobody else may
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// An OTA zip file or a payload
-    #[arg(value_name = "FILE")]
-    pub(crate) input: PathBuf,
+    /// An OTA zip file, or the URL of one; or a payload
+    #[arg(value_name = "FILE|URL")]
+    pub(crate) input: Input,
+    #[command(flatten)]
+    pub(crate) streaming: Streaming,
     #[command(flatten)]
     pub(crate) trust: Trust,
     #[command(flatten)]
     pub(crate) device: ForDevice,
-    /// A signed index that must describe the file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) index: Option<PathBuf>,
     /// One JSON object on standard output
     #[arg(long)]
     pub(crate) json: bool,
@@ -245,9 +260,11 @@ pub(crate) struct Verify {
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// An OTA zip file or a payload
-    #[arg(value_name = "FILE")]
-    pub(crate) input: PathBuf,
+    /// An OTA zip file, or the URL of one; or a payload
+    #[arg(value_name = "FILE|URL")]
+    pub(crate) input: Input,
+    #[command(flatten)]
+    pub(crate) streaming: Streaming,
     /// Where the new images go
     #[arg(long, value_name = "DIR")]
     pub(crate) target: PathBuf,

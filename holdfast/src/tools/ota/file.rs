@@ -3,6 +3,7 @@
 use super::{lacking, open};
 use anyhow::{Context, Result};
 use crypto::digest::Sha256;
+use otazip::metadata::Metadata;
 use otazip::package::Package;
 use payload::manifest::Manifest;
 use payload::properties::Properties;
@@ -75,6 +76,18 @@ impl Disk {
     }
 }
 
+/// Where an update is read from, on this machine or another.
+pub(super) trait Source: Sync {
+    /// The payload, whose front was read.
+    fn payload(&self) -> &Payload;
+
+    /// What a zip file says that it is for.
+    fn metadata(&self) -> Option<&Metadata>;
+
+    /// Bytes of the payload, not checked.
+    fn read_payload(&self, range: Range<u64>) -> Result<Vec<u8>>;
+}
+
 /// An update: an OTA zip file, or a payload alone.
 pub(super) struct Update {
     pub(super) path: PathBuf,
@@ -89,7 +102,7 @@ pub(super) struct Update {
 
 /// What a zip file says about its payload.
 pub(super) struct About {
-    pub(super) metadata: otazip::metadata::Metadata,
+    pub(super) metadata: Metadata,
     pub(super) properties: Properties,
     pub(super) entries: Vec<otazip::zip::Entry>,
 }
@@ -121,11 +134,6 @@ impl Update {
         self.payload.manifest()
     }
 
-    /// Bytes of the payload.
-    pub(super) fn read_payload(&self, range: Range<u64>) -> Result<Vec<u8>> {
-        self.file.read(self.start + range.start..self.start + range.end)
-    }
-
     /// Shows every byte of a range of the payload.
     pub(super) fn payload_pieces(
         &self,
@@ -133,6 +141,20 @@ impl Update {
         see: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         self.file.pieces(self.start + range.start..self.start + range.end, see)
+    }
+}
+
+impl Source for Update {
+    fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    fn metadata(&self) -> Option<&Metadata> {
+        self.about.as_ref().map(|about| &about.metadata)
+    }
+
+    fn read_payload(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        self.file.read(self.start + range.start..self.start + range.end)
     }
 }
 

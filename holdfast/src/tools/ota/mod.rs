@@ -7,7 +7,9 @@ mod file;
 mod info;
 mod make;
 mod ordered;
+mod remote;
 mod sign;
+mod streamed;
 mod target;
 mod verify;
 

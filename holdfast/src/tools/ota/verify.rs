@@ -1,11 +1,12 @@
 //! `holdfast ota verify`: who signed, does it belong together, does a device take it.
 
-use super::arguments::{ForDevice, Verify};
-use super::file::Update;
+use super::arguments::{ForDevice, Streaming, Verify};
+use super::file::{Source, Update};
+use super::remote::Input;
 use super::sign;
+use super::streamed::{Online, signed_index};
 use crate::exit::Exit;
 use anyhow::{Context, Result, bail, ensure};
-use otazip::index::Index;
 use otazip::policy::Device;
 use otazip::signature::WholeFile;
 use payload::key::{Certificate, PublicKey};
@@ -34,23 +35,42 @@ pub(super) fn run(verify: &Verify) -> Result<Exit> {
 }
 
 fn check(verify: &Verify, trusted: &[Certificate]) -> Result<Vec<&'static str>> {
-    let update = Update::open(&verify.input)?;
-    let mut checked = judge(&update, trusted)?;
-    if let Some(path) = &verify.index {
-        let bytes = std::fs::read(path).map_err(|error| super::lacking(path, &error))?;
-        let index = Index::open(&bytes, trusted).with_context(|| path.display().to_string())?;
-        ensure!(index == sign::index(&update)?, "the index describes another file");
-        checked.push("signed index");
-    }
-    if takes(&update, &verify.device)? {
+    let (update, mut checked): (Box<dyn Source>, _) = match &verify.input {
+        Input::Url(url) => {
+            let online = Online::open(url, &verify.streaming, trusted)?;
+            let checked = online.judge(trusted)?;
+            (Box::new(online), checked)
+        }
+        Input::File(path) => {
+            let update = Update::open(path)?;
+            let checked = judge_file(&update, &verify.streaming, trusted)?;
+            (Box::new(update), checked)
+        }
+    };
+    if takes(&*update, &verify.device)? {
         checked.push("device rules");
+    }
+    Ok(checked)
+}
+
+/// Who signed a file, and whether the index describes it, where one is named.
+pub(super) fn judge_file(
+    update: &Update,
+    how: &Streaming,
+    trusted: &[Certificate],
+) -> Result<Vec<&'static str>> {
+    let mut checked = judge(update, trusted)?;
+    if let Some(index) = &how.index {
+        let index = signed_index(index, how.ca.as_deref(), trusted)?;
+        ensure!(index == sign::index(update)?, "the index describes another file");
+        checked.push("signed index");
     }
     Ok(checked)
 }
 
 /// Who signed an update: whole file, payload metadata and payload, each by somebody trusted. All
 /// of its bytes are read once, and are those that the properties name.
-pub(super) fn judge(update: &Update, trusted: &[Certificate]) -> Result<Vec<&'static str>> {
+fn judge(update: &Update, trusted: &[Certificate]) -> Result<Vec<&'static str>> {
     let mut checked = Vec::new();
     if let Some(about) = &update.about {
         let whole = WholeFile::open(&update.file, update.length)?;
@@ -83,9 +103,9 @@ pub(super) fn judge(update: &Update, trusted: &[Certificate]) -> Result<Vec<&'st
 }
 
 /// Whether a device takes an update; whether one was named at all.
-pub(super) fn takes(update: &Update, of: &ForDevice) -> Result<bool> {
+pub(super) fn takes(update: &dyn Source, of: &ForDevice) -> Result<bool> {
     let Some(name) = &of.device else { return Ok(false) };
-    if let Some(about) = &update.about {
+    if let Some(metadata) = update.metadata() {
         let device = Device {
             device: name.clone(),
             serial: of.serial.clone(),
@@ -94,10 +114,10 @@ pub(super) fn takes(update: &Update, of: &ForDevice) -> Result<bool> {
             timestamp: of.timestamp,
             security_patch_level: of.security_patch.clone(),
         };
-        device.judge(&about.metadata)?;
+        device.judge(metadata)?;
     }
-    let downgrade = update.about.as_ref().is_some_and(|about| about.metadata.downgrade);
-    let newest = update.manifest().max_timestamp.unwrap_or(0);
+    let downgrade = update.metadata().is_some_and(|it| it.downgrade);
+    let newest = update.payload().manifest().max_timestamp.unwrap_or(0);
     ensure!(
         downgrade || newest >= of.timestamp,
         "the payload's build is older (max_timestamp {newest}) than this device's ({})",
