@@ -56,7 +56,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 impl Dialer {
     async fn dial(self, uri: Uri) -> io::Result<TokioIo<Stream>> {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
+        let usual = if self.tls.is_some() { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(usual);
         let stream = match &self.way {
             Connector::Tcp => {
                 let stream = TcpStream::connect((host.as_str(), port)).await?;

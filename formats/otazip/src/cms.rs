@@ -2,7 +2,7 @@
 //! the content itself.
 
 use payload::der::{self, Reader, container, element, tag};
-use payload::key::{Certificate, SigningKey};
+use payload::key::{Certificate, KeyKind};
 
 const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
 const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
@@ -93,12 +93,12 @@ fn signature(mut info: Reader<'_>) -> Result<Vec<u8>, CmsError> {
     Ok(info.expect(tag::OCTET_STRING, "signature")?.value.to_vec())
 }
 
-/// A message around `signature`, which `key` made over the content. `content` goes inside where
-/// it is given.
+/// A message around `signature`, which a key of this kind made over the content. `content` goes
+/// inside where it is given.
 #[must_use]
 pub fn encode(
     certificate: &Certificate,
-    key: &SigningKey,
+    kind: KeyKind,
     signature: &[u8],
     content: Option<&[u8]>,
 ) -> Vec<u8> {
@@ -119,19 +119,19 @@ pub fn encode(
             &element(tag::SET, &sha256),
             &encapsulated,
             &element(tag::CONTEXT_0, certificate.der()),
-            &element(tag::SET, &signer(certificate, key, &sha256, signature)),
+            &element(tag::SET, &signer(certificate, kind, &sha256, signature)),
         ],
     );
     let explicit = element(tag::CONTEXT_0, &signed);
     container(tag::SEQUENCE, &[&element(tag::OID, SIGNED_DATA), &explicit])
 }
 
-fn signer(certificate: &Certificate, key: &SigningKey, sha256: &[u8], signature: &[u8]) -> Vec<u8> {
-    let algorithm = match key {
-        SigningKey::Rsa(_) => {
+fn signer(certificate: &Certificate, kind: KeyKind, sha256: &[u8], signature: &[u8]) -> Vec<u8> {
+    let algorithm = match kind {
+        KeyKind::Rsa { .. } => {
             container(tag::SEQUENCE, &[&element(tag::OID, RSA), &element(tag::NULL, &[])])
         }
-        SigningKey::Ecdsa(_) => container(tag::SEQUENCE, &[&element(tag::OID, ECDSA_SHA256)]),
+        KeyKind::Ecdsa(_) => container(tag::SEQUENCE, &[&element(tag::OID, ECDSA_SHA256)]),
     };
     let id = container(tag::SEQUENCE, &[certificate.issuer(), certificate.serial()]);
     container(

@@ -77,7 +77,7 @@ impl Index {
     pub fn sign(&self, key: &SigningKey, certificate: &Certificate) -> Result<Vec<u8>, IndexError> {
         let json = serde_json::to_vec(self).map_err(|error| IndexError::Json(error.to_string()))?;
         let signature = key.sign(&crypto::digest::sha256(&json))?;
-        Ok(cms::encode(certificate, key, &signature, Some(&json)))
+        Ok(cms::encode(certificate, key.kind()?, &signature, Some(&json)))
     }
 
     /// Reads a signed file; the index that comes back was signed by one of `certificates`.

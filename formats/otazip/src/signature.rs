@@ -138,7 +138,7 @@ pub fn sign(
     if key.public_key()? != certificate.public_key {
         return Err(SignatureError::OtherKey);
     }
-    let message = cms::encode(certificate, key, &key.sign(digest)?, None);
+    let message = cms::encode(certificate, key.kind()?, &key.sign(digest)?, None);
     // Were the magic in a signature by chance, once in 2^22 files, another timestamp would help.
     let comment = [LABEL, &message].concat();
     let size = u16::try_from(comment.len() + FOOTER_BYTES).map_err(|_| SignatureError::TooLong)?;

@@ -259,7 +259,7 @@ pub enum MakeError {
     #[error("compression failed: {0}")]
     Compress(io::Error),
     /// A key does not sign.
-    #[error("signing failed: {0}")]
+    #[error(transparent)]
     Sign(#[from] KeyError),
     /// What was made does not pass its own check.
     #[error("the payload would be refused: {0}")]

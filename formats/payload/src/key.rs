@@ -37,6 +37,12 @@ pub enum KeyError {
     /// The crypto library does not take the key.
     #[error("the private key is not usable: RSA of 2048 to 8192 bits, or ECDSA on P-256")]
     Private,
+    /// Who signs elsewhere did not.
+    #[error("the signer says: {0}")]
+    Signer(String),
+    /// Who signs elsewhere gave something else.
+    #[error("the signer gave no signature of this key: does it hold another one?")]
+    OtherSigner,
 }
 
 /// A public key, as SubjectPublicKeyInfo.
@@ -101,6 +107,14 @@ impl PublicKey {
                 if usual { Ok(()) } else { Err(KeyError::RecoveryKind) }
             }
         }
+    }
+
+    /// What signatures of it are.
+    pub fn kind(&self) -> Result<KeyKind, KeyError> {
+        Ok(match self.verifier {
+            DigestVerifier::RsaPkcs1 => KeyKind::Rsa { bytes: self.rsa()?.0.len() },
+            DigestVerifier::Ecdsa(curve) => KeyKind::Ecdsa(curve),
+        })
     }
 
     /// Modulus and exponent without leading zeros (RFC 8017, A.1.1).
@@ -209,12 +223,45 @@ impl Certificate {
     }
 }
 
+/// What signatures of a key are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RSA PKCS#1 v1.5.
+    Rsa {
+        /// Bytes of the modulus, and of every signature.
+        bytes: usize,
+    },
+    /// ECDSA, as DER.
+    Ecdsa(Curve),
+}
+
+impl KeyKind {
+    /// The most bytes that a signature has. An ECDSA signature may be shorter.
+    #[must_use]
+    pub const fn max_signature_bytes(self) -> usize {
+        match self {
+            Self::Rsa { bytes } => bytes,
+            // SEQUENCE of two INTEGERs of 33 or 49 bytes at most.
+            Self::Ecdsa(Curve::P256) => 72,
+            Self::Ecdsa(Curve::P384) => 104,
+        }
+    }
+}
+
+/// Somebody who holds a private key and signs: an HSM, a program, another machine.
+pub trait Signer: Send + Sync {
+    /// A signature over the message whose SHA-256 is `digest`, or why there is none.
+    fn sign(&self, digest: &[u8; 32]) -> Result<Vec<u8>, String>;
+}
+
 /// A private key that signs SHA-256 digests.
 pub enum SigningKey {
     /// RSA PKCS#1 v1.5.
     Rsa(RsaKey),
     /// ECDSA on P-256.
     Ecdsa(EcdsaKey),
+    /// Held by somebody else: who can be known by the public half, and signs.
+    Elsewhere(PublicKey, Box<dyn Signer>),
 }
 
 impl SigningKey {
@@ -246,27 +293,32 @@ impl SigningKey {
         let spki = match self {
             Self::Rsa(key) => key.public_key_spki(),
             Self::Ecdsa(key) => key.public_key_spki(),
+            Self::Elsewhere(public, _) => return Ok(public.clone()),
         };
         PublicKey::from_spki(&spki.map_err(|_| KeyError::Private)?)
     }
 
-    /// The most bytes that a signature has. An ECDSA signature may be shorter.
-    #[must_use]
-    pub fn max_signature_bytes(&self) -> usize {
+    /// What its signatures are.
+    pub fn kind(&self) -> Result<KeyKind, KeyError> {
         match self {
-            Self::Rsa(key) => key.modulus().len(),
-            // SEQUENCE of two INTEGERs of 33 bytes at most.
-            Self::Ecdsa(_) => 72,
+            Self::Rsa(key) => Ok(KeyKind::Rsa { bytes: key.modulus().len() }),
+            Self::Ecdsa(_) => Ok(KeyKind::Ecdsa(Curve::P256)),
+            Self::Elsewhere(public, _) => public.kind(),
         }
     }
 
-    /// A signature over the message whose SHA-256 is `digest`.
+    /// A signature over the message whose SHA-256 is `digest`. What comes from elsewhere is
+    /// verified.
     pub fn sign(&self, digest: &[u8; 32]) -> Result<Vec<u8>, KeyError> {
         match self {
-            Self::Rsa(key) => key.sign_sha256_digest(digest),
-            Self::Ecdsa(key) => key.sign_sha256_digest(digest),
+            Self::Rsa(key) => key.sign_sha256_digest(digest).map_err(|_| KeyError::Private),
+            Self::Ecdsa(key) => key.sign_sha256_digest(digest).map_err(|_| KeyError::Private),
+            Self::Elsewhere(public, signer) => {
+                let signature = signer.sign(digest).map_err(KeyError::Signer)?;
+                let right = public.verifies(digest, &signature);
+                if right { Ok(signature) } else { Err(KeyError::OtherSigner) }
+            }
         }
-        .map_err(|_| KeyError::Private)
     }
 }
 

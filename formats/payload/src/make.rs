@@ -112,7 +112,7 @@ impl Builder {
 
     /// Signs the metadata with each of `keys` (none: an unsigned payload) and gives the front.
     pub fn seal<'k>(mut self, keys: &[&'k SigningKey]) -> Result<Sealed<'k>, MakeError> {
-        let signature_bytes = if keys.is_empty() { 0 } else { signature::signed_bytes(keys) };
+        let signature_bytes = if keys.is_empty() { 0 } else { signature::signed_bytes(keys)? };
         if !keys.is_empty() {
             self.manifest.signatures_offset = Some(self.blob_bytes);
             self.manifest.signatures_size = Some(signature_bytes as u64);

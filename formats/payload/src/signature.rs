@@ -90,18 +90,18 @@ pub fn sign(keys: &[&SigningKey], digest: &[u8; 32]) -> Result<Vec<u8>, MakeErro
     for key in keys {
         let mut data = key.sign(digest)?;
         let unpadded = u32::try_from(data.len()).expect("a signature is short");
-        data.resize(key.max_signature_bytes(), 0);
+        data.resize(key.kind()?.max_signature_bytes(), 0);
         signatures.push(Signature { data, unpadded_size: Some(unpadded) });
     }
     Ok(encode(&signatures))
 }
 
 /// Bytes of the message that [`sign`] makes.
-#[must_use]
-pub fn signed_bytes(keys: &[&SigningKey]) -> usize {
-    let blank = |key: &&SigningKey| Signature {
-        data: vec![0; key.max_signature_bytes()],
-        unpadded_size: Some(0),
-    };
-    encode(&keys.iter().map(blank).collect::<Vec<_>>()).len()
+pub fn signed_bytes(keys: &[&SigningKey]) -> Result<usize, MakeError> {
+    let mut blank = Vec::with_capacity(keys.len());
+    for key in keys {
+        let data = vec![0; key.kind()?.max_signature_bytes()];
+        blank.push(Signature { data, unpadded_size: Some(0) });
+    }
+    Ok(encode(&blank).len())
 }

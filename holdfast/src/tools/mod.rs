@@ -5,4 +5,5 @@ pub(crate) mod avb;
 pub(crate) mod bootimg;
 pub(crate) mod ota;
 pub(crate) mod rpmb;
+mod signing_helper;
 pub(crate) mod verity;

@@ -75,6 +75,12 @@ pub(crate) struct Signing {
     /// first signs the zip file too. Without any, the update is not signed
     #[arg(long, value_name = "KEY.pem")]
     pub(crate) key: Vec<PathBuf>,
+    /// A program that signs, for keys that are elsewhere: the KEY.pem then are public keys or
+    /// certificates. It gets algorithm (SHA256_RSA4096, SHA256_ECDSA_P256, …) and path of the key
+    /// as arguments and on standard input what is to be signed: for RSA the padded digest, as
+    /// avbtool gives it, else the digest. It gives the signature on standard output
+    #[arg(long, value_name = "PROGRAM", requires = "key")]
+    pub(crate) signing_helper: Option<PathBuf>,
     /// The first key's certificate
     #[arg(long, value_name = "CERT.pem", requires = "key")]
     pub(crate) cert: Option<PathBuf>,

@@ -4,13 +4,15 @@ use super::arguments::{Sign, Signing};
 use super::file::{Disk, Update};
 use super::target;
 use crate::exit::{Exit, Misused};
+use crate::tools::signing_helper::{self, Failure};
 use anyhow::{Context, Result};
+use crypto::sign::Curve;
 use otazip::index::{File, Index, hex};
 use otazip::make::Parts;
 use otazip::package::{CERTIFICATE, PAYLOAD, PAYLOAD_METADATA, PROPERTIES};
 use otazip::zip::Archive;
 use otazip::{caremap, metadata};
-use payload::key::{Certificate, SigningKey};
+use payload::key::{Certificate, KeyError, KeyKind, PublicKey, Signer, SigningKey};
 use payload::make::Builder;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +32,11 @@ impl Keys {
     pub(super) fn read(signing: &Signing) -> Result<Self> {
         let mut keys = Vec::new();
         for path in &signing.key {
-            let key = SigningKey::from_pem(&super::read_text(path)?);
+            let text = super::read_text(path)?;
+            let key = match &signing.signing_helper {
+                None => SigningKey::from_pem(&text),
+                Some(program) => elsewhere(&text, path, program),
+            };
             keys.push(key.with_context(|| path.display().to_string())?);
         }
         let mut certificate = None;
@@ -55,6 +61,46 @@ impl Keys {
     /// Those that sign the payload.
     pub(super) fn payload(&self) -> Vec<&SigningKey> {
         self.keys.iter().collect()
+    }
+}
+
+/// The key whose public half, or certificate, is in a file; `program` signs with it.
+fn elsewhere(text: &str, path: &Path, program: &Path) -> Result<SigningKey, KeyError> {
+    let public = match PublicKey::from_pem(text) {
+        Ok(mut found) => found.swap_remove(0),
+        Err(KeyError::NoPem(_)) => SigningKey::from_pem(text)?.public_key()?,
+        Err(error) => return Err(error),
+    };
+    let kind = public.kind()?;
+    if matches!(kind, KeyKind::Rsa { bytes: ..256 }) {
+        return Err(KeyError::Private);
+    }
+    let helper = Helper { program: program.to_owned(), key: path.to_owned(), kind };
+    Ok(SigningKey::Elsewhere(public, Box::new(helper)))
+}
+
+/// A program that signs with one key.
+struct Helper {
+    program: PathBuf,
+    key: PathBuf,
+    kind: KeyKind,
+}
+
+impl Signer for Helper {
+    fn sign(&self, digest: &[u8; 32]) -> Result<Vec<u8>, String> {
+        let (algorithm, data) = match self.kind {
+            KeyKind::Rsa { bytes } => {
+                let padded = signing_helper::padded(signing_helper::SHA256, digest, bytes);
+                (format!("SHA256_RSA{}", bytes * 8), padded)
+            }
+            KeyKind::Ecdsa(Curve::P256) => ("SHA256_ECDSA_P256".to_owned(), digest.to_vec()),
+            KeyKind::Ecdsa(Curve::P384) => ("SHA256_ECDSA_P384".to_owned(), digest.to_vec()),
+        };
+        let asked = signing_helper::ask(&self.program, &algorithm, &self.key, &data);
+        asked.map_err(|failure| match failure {
+            Failure::Start(error) => format!("{}: {error}", self.program.display()),
+            Failure::Said(what) => String::from_utf8_lossy(&what).trim_end().to_owned(),
+        })
     }
 }
 

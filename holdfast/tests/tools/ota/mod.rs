@@ -1,6 +1,7 @@
 //! `holdfast ota`: updates made, judged and applied by the program.
 
 mod computed;
+mod signing;
 mod streaming;
 
 use crate::data::{holdfast, program, test_data};

@@ -2,6 +2,7 @@
 
 use super::args::Signing;
 use super::{der, python};
+use crate::tools::signing_helper::{self, Failure};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use avb::{Algorithm, Hash, PublicKey, PublicKeyBlob};
 use base64::Engine;
@@ -9,7 +10,7 @@ use crypto::ml_dsa::MlDsaKey;
 use crypto::sign::{Hash as SignatureHash, RsaKey};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// A key file: at least its public half.
 pub(super) struct KeyFile {
@@ -96,46 +97,22 @@ impl KeyFile {
 /// What another program signs: the padded digest for raw RSA, all data for ML-DSA.
 fn to_be_signed(algorithm: Algorithm, data: &[u8]) -> Vec<u8> {
     match algorithm.rsa() {
-        Some((hash, bits)) => padded(hash, bits / 8, data),
+        Some((hash, bits)) => {
+            let last_arc = match hash {
+                Hash::Sha256 => signing_helper::SHA256,
+                Hash::Sha512 => signing_helper::SHA512,
+            };
+            signing_helper::padded(last_arc, &hash.digest(&[data]), bits / 8)
+        }
         None => data.to_vec(),
     }
 }
 
-/// What a signer of raw RSA gets: EMSA-PKCS1-v1_5 (RFC 8017, 9.2) of the digest of `data`.
-fn padded(hash: Hash, size: usize, data: &[u8]) -> Vec<u8> {
-    let digest = hash.digest(&[data]);
-    let last_arc = match hash {
-        Hash::Sha256 => 1,
-        Hash::Sha512 => 3,
-    };
-    let digest_size = u8::try_from(digest.len()).expect("64 bytes at most");
-    // DigestInfo { { id-sha2 2.16.840.1.101.3.4.2.n, NULL }, OCTET STRING }
-    let mut info = vec![0x30, digest_size + 17, 0x30, 0x0d, 0x06, 0x09];
-    info.extend([0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, last_arc]);
-    info.extend([0x05, 0x00, 0x04, digest_size]);
-    info.extend(digest);
-    let mut out = vec![0xff; size - info.len()];
-    out[..2].copy_from_slice(&[0, 1]);
-    *out.last_mut().expect("a key is longer than a DigestInfo") = 0;
-    out.extend(info);
-    out
-}
-
 fn sign_by_pipe(program: &Path, algorithm: &str, key: &Path, data: &[u8]) -> Result<Vec<u8>> {
-    let mut child = Command::new(program)
-        .arg(algorithm)
-        .arg(key)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| anyhow!("Error signing: {}", python::os_error(&error, program)))?;
-    // 64 KiB at most, which a pipe takes whole: nobody waits for anybody. A signer that does not
-    // read them is free to.
-    let _ = child.stdin.take().expect("piped").write_all(data);
-    let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "Error signing: {}", python::repr_bytes(&output.stderr));
-    Ok(output.stdout)
+    signing_helper::ask(program, algorithm, key, data).map_err(|failure| match failure {
+        Failure::Start(error) => anyhow!("Error signing: {}", python::os_error(&error, program)),
+        Failure::Said(what) => anyhow!("Error signing: {}", python::repr_bytes(&what)),
+    })
 }
 
 fn sign_in_file(program: &Path, algorithm: &str, key: &Path, data: &[u8]) -> Result<Vec<u8>> {
