@@ -137,6 +137,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// How long a slot on trial may take to prove itself before the watchdog resets the device.
+    pub trial: Duration,
 }
 
 /// Starts the thread that owns the device's processes. The device is off.
@@ -156,6 +158,7 @@ pub fn start(parts: Parts) -> io::Result<Power> {
             count: 0,
             wanted: None,
             restarts: Restarts::default(),
+            trial_ends: None,
         };
         device.serve(&inbox);
     })?;
@@ -186,6 +189,8 @@ struct Device {
     /// What process 1 of the normal world asked for when it ended.
     wanted: Option<ResetReason>,
     restarts: Restarts,
+    /// When the watchdog looks whether the slot has proved itself.
+    trial_ends: Option<Instant>,
 }
 
 /// A device with power.
@@ -201,13 +206,15 @@ struct Running {
 
 impl Device {
     fn serve(mut self, inbox: &Receiver<Event>) {
-        while let Ok(event) = inbox.recv() {
-            match event {
-                Event::Pressed(button, done) => {
+        loop {
+            match self.next(inbox) {
+                Ok(Event::Pressed(button, done)) => {
                     self.press(button, inbox);
                     let _ = done.send(());
                 }
-                other => self.take(other),
+                Ok(other) => self.take(other),
+                Err(RecvTimeoutError::Timeout) => self.watch(),
+                Err(RecvTimeoutError::Disconnected) => return,
             }
             if self.parts.board.is_refused() && self.running.is_some() {
                 self.power_off(inbox);
@@ -216,6 +223,24 @@ impl Device {
             if let Some(reason) = self.wanted.take() {
                 self.restart(reason, inbox);
             }
+        }
+    }
+
+    /// The next event; a time-out is the end of a trial.
+    fn next(&self, inbox: &Receiver<Event>) -> Result<Event, RecvTimeoutError> {
+        match self.trial_ends {
+            Some(end) => inbox.recv_timeout(end.saturating_duration_since(Instant::now())),
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// The watchdog: a slot that hangs gives the other one its turn.
+    fn watch(&mut self) {
+        self.trial_ends = None;
+        if self.running.is_some() && self.is_on_trial() {
+            let seconds = self.parts.trial.as_secs();
+            let reason = format!("this slot is on trial and did not prove itself in {seconds} s");
+            self.parts.board.refuse("watchdog", "POLICY", reason);
         }
     }
 
@@ -264,6 +289,7 @@ impl Device {
     }
 
     fn power_on_or_say_why(&mut self, reset: ResetReason) {
+        self.trial_ends = Some(Instant::now() + self.parts.trial);
         if let Err(error) = self.power_on(reset) {
             self.parts.board.refuse("rom", "POLICY", error.to_string());
             self.parts.board.powered_off();

@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -48,6 +49,10 @@ struct Arguments {
     /// Leaves the device off until it is told to power on.
     #[arg(long)]
     off: bool,
+    /// Seconds that a slot on trial has to prove itself; then the watchdog resets the device, and
+    /// the slot has one try fewer.
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    trial: u64,
     /// Blows the fuse that revokes the maker's root key in this slot (1 or 2), for good, and
     /// ends. The device is off, and its flash is signed with another key that counts.
     #[arg(long, value_name = "SLOT")]
@@ -99,6 +104,7 @@ async fn serve(arguments: Arguments) -> Result<()> {
         radio: Radio { routes, receiver: Arc::clone(&receiver) },
         clock: Arc::new(SystemClock::default()),
         entropy: Arc::new(SystemEntropy),
+        trial: Duration::from_secs(arguments.trial),
     })?;
     let controls =
         Controls { power: power.clone(), board: board.clone(), screen: screen.clone(), receiver };

@@ -6,6 +6,8 @@ use bootimg::misc::{Slot, SlotMetadata, SlotState};
 use factory::{RollbackIndexes, Stages};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 const OLD: RollbackIndexes = RollbackIndexes::all(5);
 const NEW: RollbackIndexes = RollbackIndexes::all(6);
@@ -76,20 +78,44 @@ fn s2_2_indexes_rise_in_fuses_and_rpmb_once_the_new_slot_was_marked_successful()
     }
 }
 
+/// A device on trial with `program` in place of its system.
+fn updated_to(workshop: &Workshop, program: &Path, tries: u8) -> Device {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["bl1", "bl2", "init", "tee-os", "ta-keymint", "ta-gatekeeper", "baseband"] {
+        fs::copy(workshop.programs.join(name), folder.path().join(name)).unwrap();
+    }
+    fs::copy(program, folder.path().join("system")).unwrap();
+    updated(workshop, &Stages::load(folder.path()).unwrap(), tries)
+}
+
 #[test]
 fn s2_2_a_system_that_never_comes_up_falls_back() {
     let Some(workshop) = workshop() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    for program in ["bl1", "bl2", "init", "tee-os", "ta-keymint", "ta-gatekeeper", "baseband"] {
-        fs::copy(workshop.programs.join(program), folder.path().join(program)).unwrap();
-    }
     // A program that ends at once.
-    let ends = workshop.programs.join("holdfast-probe");
-    fs::copy(ends, folder.path().join("system")).unwrap();
-    let device = updated(workshop, &Stages::load(folder.path()).unwrap(), 1);
+    let device = updated_to(workshop, &workshop.programs.join("holdfast-probe"), 1);
     let board = device.run(workshop);
     let status = board.wait_for(|status| status["slot"] == "a" && status["ready"] == true);
     assert_eq!(status["tried"][0]["stage"], "system", "{status:#}");
     let reason = status["tried"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("never came up"), "{reason}");
+}
+
+#[test]
+fn s2_2_a_system_that_hangs_falls_back_once_the_watchdog_bites() {
+    let Some(workshop) = workshop() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (source, hangs) = (folder.path().join("hangs.c"), folder.path().join("hangs"));
+    fs::write(&source, "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n").unwrap();
+    let compiled = Command::new("cc").arg("-static").arg(&source).arg("-o").arg(&hangs).status();
+    assert!(compiled.unwrap().success());
+    let device = updated_to(workshop, &hangs, 2);
+    let mut board = Command::new(workshop.programs.join("holdfast-board"));
+    board.args(["--trial", "2"]);
+    let board = device.run_with(board);
+    let status = board.wait_for(|status| status["slot"] == "a" && status["ready"] == true);
+    let tried = status["tried"].as_array().unwrap();
+    assert_eq!(tried.len(), 2, "{status:#}");
+    let reason = tried[1]["reason"].as_str().unwrap();
+    assert!(reason.contains("did not prove itself in 2 s"), "{reason}");
+    assert!(!state(&device, Slot::B).is_bootable());
 }
