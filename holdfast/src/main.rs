@@ -19,9 +19,21 @@ use clap::Parser;
 use exit::{Exit, Lacking, Misused};
 use std::process::ExitCode;
 
+/// Whether a command makes images, which others may read unless the user's umask says otherwise.
+const fn makes_images(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Device(args::Device::Run { .. })
+            | Command::Avb(_)
+            | Command::Verity(_)
+            | Command::Bootimg(_)
+            | Command::Ota(_)
+    )
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if !matches!(cli.command, Command::Device(args::Device::Run { .. }) | Command::Avb(_)) {
+    if !makes_images(&cli.command) {
         // Whatever is written from here on is for its user alone.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     }

@@ -7,3 +7,17 @@ pub(crate) mod ota;
 pub(crate) mod rpmb;
 mod signing_helper;
 pub(crate) mod verity;
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+/// Opens what is read at offsets: a file or a device. A pipe is refused: opening it would wait for
+/// a writer, perhaps forever.
+fn open_image(path: &Path, options: &OpenOptions) -> io::Result<File> {
+    if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+        return Err(rustix::io::Errno::SPIPE.into());
+    }
+    options.open(path)
+}

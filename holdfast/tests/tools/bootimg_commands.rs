@@ -384,3 +384,19 @@ fn the_page_about_bootimg_works_as_written() {
     }
     reader.leaves();
 }
+
+#[test]
+fn what_is_made_has_the_permissions_that_the_umask_allows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("kernel"), b"kernel").expect("it is written");
+    for (umask, expected) in [("022", 0o644), ("077", 0o600)] {
+        let script = format!("umask {umask}; \"$0\" bootimg pack --kernel kernel -o {umask}.img");
+        let made = std::process::Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_holdfast")])
+            .current_dir(folder.path())
+            .status();
+        assert!(made.expect("a shell").success());
+        let made = std::fs::metadata(folder.path().join(format!("{umask}.img"))).expect("made");
+        assert_eq!(std::os::unix::fs::MetadataExt::mode(&made) & 0o777, expected);
+    }
+}

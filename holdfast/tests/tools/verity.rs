@@ -81,6 +81,9 @@ const CASES: &[(usize, &[&str])] = &[
     (4096 * 30, &["--salt=aabb", "--data-block-size=1024"]),
     (4096 * 300, &["--salt=aabb", "--data-blocks=137"]),
     (4096 * 30, &["--salt=aabb", "--hash-offset=8192"]),
+    // Small blocks, and little of them: the file is not rounded to pages.
+    (512, &["--salt=aabb", "--data-block-size=512", "--hash-block-size=512"]),
+    (4096 * 2, &["--salt=aabb", "--hash-block-size=1024"]),
 ];
 
 const UUID: &str = "--uuid=00112233-4455-4677-8899-aabbccddeeff";

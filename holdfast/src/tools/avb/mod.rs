@@ -9,7 +9,7 @@ mod slot_verify;
 use crate::exit::{Exit, Lacking};
 use anyhow::Result;
 use clap::Subcommand;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 /// The subcommands of `holdfast avb`.
@@ -61,7 +61,7 @@ pub(crate) fn run(command: Avb) -> Result<Exit> {
 
 /// Opens a file that the command line or a case names.
 fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|error| lacking(path, &error))
+    super::open_image(path, OpenOptions::new().read(true)).map_err(|error| lacking(path, &error))
 }
 
 /// Reads such a file whole.

@@ -17,7 +17,7 @@ pub(crate) use arguments::Ota;
 
 use crate::exit::{Exit, Lacking};
 use anyhow::Result;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 /// Runs a subcommand.
@@ -35,7 +35,7 @@ pub(crate) fn run(command: Ota) -> Result<Exit> {
 
 /// Opens a file that the command line names.
 fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|error| lacking(path, &error))
+    super::open_image(path, OpenOptions::new().read(true)).map_err(|error| lacking(path, &error))
 }
 
 /// Reads such a text whole.

@@ -32,7 +32,7 @@ impl Area {
         let write = access != Access::Read;
         let mut options = OpenOptions::new();
         options.read(true).write(write).create(access == Access::Make).truncate(false);
-        let opened = options.open(path);
+        let opened = crate::tools::open_image(path, &options);
         let file = opened.map_err(|error| Lacking(format!("{}: {error}", path.display())))?;
         Ok(Self { file, path: path.to_owned(), start: 0 })
     }

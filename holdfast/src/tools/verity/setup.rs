@@ -15,8 +15,6 @@ use verity::{
 /// Bytes of salt where none is asked for.
 const SALT_BYTES: usize = 32;
 
-const PAGE_BYTES: u64 = 4096;
-
 /// An image with its tree and perhaps parity: open, and known to fit one another.
 pub(crate) struct Setup {
     pub(crate) params: Params,
@@ -58,9 +56,9 @@ impl Setup {
         if let Some(superblock) = &setup.superblock {
             let whole = Area::open(&image.hash, Access::Write)?;
             whole.write(shape.hash_offset, &superblock.encode()?)?;
-            // As veritysetup, which writes whole pages: a tree may be empty.
-            whole
-                .grow((shape.hash_offset + SUPERBLOCK_BYTES as u64).next_multiple_of(PAGE_BYTES))?;
+            // As veritysetup, which writes whole blocks: a tree may be empty.
+            let block = setup.params.hash_block_bytes() as u64;
+            whole.grow((shape.hash_offset + SUPERBLOCK_BYTES as u64).next_multiple_of(block))?;
         }
         Ok(setup)
     }

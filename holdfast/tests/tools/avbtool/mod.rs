@@ -6,6 +6,7 @@ mod cert;
 mod edit;
 mod footer;
 mod options;
+mod peer;
 mod signing;
 mod verify;
 

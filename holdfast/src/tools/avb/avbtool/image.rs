@@ -27,18 +27,22 @@ pub(super) const CHUNK_BYTES: usize = 1 << 20;
 /// accepts.
 const METADATA_MAX_BYTES: u64 = 64 << 20;
 
-/// Opens a file that `option` names. One that cannot be opened is a wrong command line, as it is
-/// to avbtool.
-fn open_option(option: &str, path: &Path, options: &OpenOptions) -> Result<File> {
-    Ok(options.open(path).map_err(|error| {
-        let (shown, error) = (path.display(), python::os_error(&error, path));
-        Misused(format!("error: argument {option}: can't open '{shown}': {error}"))
-    })?)
+/// A file that cannot be opened is a wrong command line, as it is to avbtool.
+fn cannot_open(option: &str, path: &Path, error: &std::io::Error) -> anyhow::Error {
+    let (shown, error) = (path.display(), python::os_error(error, path));
+    Misused(format!("error: argument {option}: can't open '{shown}': {error}")).into()
+}
+
+/// Opens the file of an image that `option` names.
+pub(super) fn open_file(option: &str, path: &Path, access: Access) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(access == Access::Edit);
+    crate::tools::open_image(path, &options).map_err(|error| cannot_open(option, path, &error))
 }
 
 /// Reads a small file that `option` names.
 pub(super) fn open_input(option: &str, path: &Path) -> Result<Vec<u8>> {
-    let mut file = open_option(option, path, OpenOptions::new().read(true))?;
+    let mut file = File::open(path).map_err(|error| cannot_open(option, path, &error))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).with_context(|| path.display().to_string())?;
     Ok(bytes)
@@ -56,8 +60,7 @@ pub(super) struct Image {
 impl Image {
     /// Opens the image that `option` names.
     pub(super) fn open(option: &str, path: &Path, access: Access) -> Result<Self> {
-        let options = OpenOptions::new().read(true).write(access == Access::Edit).to_owned();
-        Self::of(path, open_option(option, path, &options)?)
+        Self::of(path, open_file(option, path, access)?)
     }
 
     /// Opens the image of a partition that another image speaks about. What the other image
@@ -65,7 +68,7 @@ impl Image {
     pub(super) fn open_sibling(image: &Path, partition: &str) -> Result<Self> {
         ensure!(!partition.contains('/'), "a partition cannot be called {partition:?}");
         let path = python::sibling(image, partition);
-        match File::open(&path) {
+        match crate::tools::open_image(&path, OpenOptions::new().read(true)) {
             Ok(file) => Self::of(&path, file),
             Err(error) => bail!("{}", python::os_error(&error, &path)),
         }

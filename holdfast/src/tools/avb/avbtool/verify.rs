@@ -2,7 +2,7 @@
 
 use super::args::VerifyImage;
 use super::digest::Hasher;
-use super::image::{Access, Image};
+use super::image::{self, Access, Image};
 use super::info::sha1;
 use super::key::KeyFile;
 use super::parsed::Parsed;
@@ -28,10 +28,10 @@ pub(super) fn verify(args: &VerifyImage) -> Result<Exit> {
         accept_zeroed: args.accept_zeroed_hashtree,
         said: args.json.then(Vec::new),
     };
-    let image = Image::open("--image", &args.image, Access::Read)?;
+    let file = image::open_file("--image", &args.image, Access::Read)?;
     let verified = verifier
         .expect(&args.expected_chain_partition)
-        .and_then(|()| verifier.image_at(&args.image, Some(image)));
+        .and_then(|()| verifier.image_at(&args.image, || Image::of(&args.image, file)));
     let Some(said) = verifier.said else { return verified.map(|()| Exit::Held) };
     let reason = verified.as_ref().err().map(|error| format!("{error:#}"));
     println!("{}", json!({ "verified": verified.is_ok(), "checks": said, "reason": reason }));
@@ -64,8 +64,8 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Verifies the image at `path`, which may be open already.
-    fn image_at(&mut self, path: &Path, image: Option<Image>) -> Result<()> {
+    /// Verifies the image at `path`, which `open` gives.
+    fn image_at(&mut self, path: &Path, open: impl FnOnce() -> Result<Image>) -> Result<()> {
         let shown = path.display();
         let key = match self.key {
             Some(key) => {
@@ -77,10 +77,7 @@ impl Verifier<'_> {
                 None
             }
         };
-        let image = match image {
-            Some(image) => image,
-            None => Image::open("--image", path, Access::Read)?,
-        };
+        let image = open()?;
         let parsed = Parsed::of(&image)?;
         let vbmeta = parsed.vbmeta(&image)?;
         let algorithm = parsed.header.algorithm.name();
@@ -217,7 +214,7 @@ impl Verifier<'_> {
         let path = chained.path().to_owned();
         let expected = std::mem::take(&mut self.expected);
         let follow = std::mem::replace(&mut self.follow, false);
-        let verified = self.image_at(&path, Some(chained));
+        let verified = self.image_at(&path, || Ok(chained));
         (self.expected, self.follow) = (expected, follow);
         verified
     }
