@@ -63,8 +63,14 @@ const KERNEL_MODULES: &[&str] = &[
     "blake2b_generic",
 ];
 
-const BENCH_PEERS: &[Peer] =
-    &[peer("rclone", "rclone"), peer("gocryptfs", "gocryptfs"), peer("fusermount", "fuse3")];
+const BENCH_PEERS: &[Peer] = &[
+    peer("rclone", "rclone"),
+    peer("gocryptfs", "gocryptfs"),
+    peer("fusermount", "fuse3"),
+    peer("veritysetup", "cryptsetup-bin"),
+    peer("xz", "xz-utils"),
+    peer("zstd", "zstd"),
+];
 
 /// Installs what the tests need.
 pub(crate) fn for_tests() -> Result<()> {

@@ -69,7 +69,8 @@ impl Contest {
             let ratio = if self.more_is_better { ours / middle } else { middle / ours };
             let ratio = match contestant.name.as_str() {
                 OURS => "–".to_owned(),
-                _ if self.unit == "KiB" => format!("{:.2}× the size", 1.0 / ratio),
+                _ if self.unit == "KiB" => format!("{:.3}× the size", 1.0 / ratio),
+                _ if self.unit == "MiB" => format!("{:.2}× the memory", 1.0 / ratio),
                 _ => format!("{ratio:.2}× as fast"),
             };
             writeln!(

@@ -13,9 +13,25 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Every contest. One run of the story serves all of ours in a round.
-pub(crate) fn all() -> Result<Vec<Contest>> {
+/// The contests whose names contain `filter`. Only what they need is prepared.
+pub(crate) fn named(filter: &str) -> Result<Vec<Contest>> {
     disk::clear()?;
+    // These need no story, and whoever names them wants nothing else.
+    let of_tools = ["verity", "update"].into_iter().find(|tool| filter.starts_with(tool));
+    let mut contests = match of_tools {
+        Some("verity") => verity::contests()?,
+        Some(_) => super::updates::all()?,
+        None => [of_story()?, verity::contests()?, super::updates::all()?]
+            .into_iter()
+            .flatten()
+            .collect(),
+    };
+    contests.retain(|it| it.name.contains(filter));
+    Ok(contests)
+}
+
+/// What the story does. One run of it serves all of ours in a round.
+fn of_story() -> Result<Vec<Contest>> {
     let folder = folder::mixed()?;
     let story = Rc::new(RefCell::new(Story::new(folder.clone())));
     let mib = folder::bytes(&folder)? as f64 / f64::from(1 << 20);
@@ -34,8 +50,6 @@ pub(crate) fn all() -> Result<Vec<Contest>> {
         let peers = if stage == "system" { digest_peers() } else { Vec::new() };
         contests.push(duration(&format!("power-on: {stage}"), ours, peers));
     }
-    contests.extend(verity::contests()?);
-    contests.extend(super::updates::all()?);
     Ok(contests)
 }
 

@@ -1,37 +1,43 @@
-//! Updates: full payloads, applying one, deltas.
-//!
-//! Images are a quarter of the 256 MiB (the delta) or less (xz, at 3 MB a second), so that
-//! three rounds stay within minutes; nothing in the work is other than linear in the size.
+//! Updates: a full payload of 256 MiB, applying it, and a delta between two such images.
 
 use super::contest::{Contest, Contestant, OURS, Turn};
 use super::contests::children_cpu_s;
 use super::disk::scratch;
 use super::folder::random_bytes;
 use crate::shell::{has, run, target_dir};
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
+const IMAGE_MIB: usize = 256;
+/// How often a process's memory is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The contests about updates.
 pub(super) fn all() -> Result<Vec<Contest>> {
     let folder = target_dir()?.join("bench-updates");
     prepare(&folder)?;
-    Ok(vec![full(&folder), apply(&folder), delta(&folder, false), delta(&folder, true)])
+    let mut contests = full(&folder);
+    contests.push(apply(&folder));
+    contests.extend(delta(&folder)?);
+    Ok(contests)
 }
 
 /// Two builds: half words, half what nothing compresses; a block in fifty of the second is new, and
 /// a few bytes in another.
 fn prepare(folder: &Path) -> Result<()> {
-    for build in ["old", "new", "small"] {
+    for build in ["old", "new"] {
         fs::create_dir_all(folder.join(build))?;
     }
-    let old = image(64 * MIB);
+    let length = IMAGE_MIB * MIB;
+    let random = random_bytes(length + length / 50);
+    let (random, fresh) = random.split_at(length);
+    let old = image(random);
     let mut new = old.clone();
-    let fresh = random_bytes(new.len() / 50);
     for (number, bytes) in fresh.chunks(2048).enumerate() {
         let at = number * 4096 * 25;
         if at + 4096 * 13 < new.len() {
@@ -39,39 +45,42 @@ fn prepare(folder: &Path) -> Result<()> {
             new[at + 4096 * 12..at + 4096 * 12 + 16].copy_from_slice(&bytes[..16]);
         }
     }
-    fs::write(folder.join("small/system.img"), &old[..48 * MIB])?;
     fs::write(folder.join("old/system.img"), old)?;
     Ok(fs::write(folder.join("new/system.img"), new)?)
 }
 
 /// As programs have it: half of it repeats words.
-fn image(length: usize) -> Vec<u8> {
-    let random = random_bytes(length);
-    let mut out = Vec::with_capacity(length + 64);
+fn image(random: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(random.len());
     for piece in random.chunks(16) {
         out.extend(&piece[..8]);
         out.extend(format!("{:>8}", u16::from(piece[8]) * 3).bytes());
     }
-    out.truncate(length);
     out
 }
 
-fn full(folder: &Path) -> Contest {
-    let ours = ota(folder, &["make", "small", "--bare", "-o", "small.bin"]);
+/// A full payload, its time and its size: `xz` on the same bytes with as many threads.
+fn full(folder: &Path) -> Vec<Contest> {
+    let ours = ota(folder, &["make", "old", "--bare", "-o", "full.bin"]);
     let peer = timed(
         "xz -6 -T0",
-        move |folder| {
-            run(Command::new("xz")
-                .args(["-6", "-T0", "-k", "-f", "small/system.img"])
-                .current_dir(folder))
+        |folder| {
+            let arguments = ["-6", "-T0", "-k", "-f", "old/system.img"];
+            run(Command::new("xz").args(arguments).current_dir(folder))
         },
         folder,
     );
-    contest("update: full payload of 48 MiB, xz", "ms", vec![ours, peer])
+    let sizes = [(OURS, "full.bin"), ("xz -6 -T0", "old/system.img.xz")]
+        .map(|(name, file)| size_of(name, folder.join(file)));
+    let name = format!("update: full payload of {IMAGE_MIB} MiB, xz");
+    vec![
+        contest(&name, "ms", vec![ours, peer]),
+        contest(&format!("{name}, size"), "KiB", sizes.into()),
+    ]
 }
 
 fn apply(folder: &Path) -> Contest {
-    let ours = ota(folder, &["extract", "small.bin", "-o", "out"]);
+    let ours = ota(folder, &["extract", "full.bin", "-o", "out"]);
     let mut contestants = vec![ours];
     if has("payload_dumper") {
         contestants.push(timed(
@@ -79,7 +88,7 @@ fn apply(folder: &Path) -> Contest {
             |folder| {
                 let out = scratch("dumped")?;
                 let mut command = Command::new("payload_dumper");
-                command.args(["small.bin", "--out"]).arg(out).stdout(Stdio::null());
+                command.args(["full.bin", "--out"]).arg(out).stdout(Stdio::null());
                 run(command.current_dir(folder))
             },
             folder,
@@ -90,31 +99,86 @@ fn apply(folder: &Path) -> Contest {
     contest("update: apply that payload", "ms", contestants)
 }
 
-/// A delta: its size, or the time it takes.
-fn delta(folder: &Path, by_size: bool) -> Contest {
-    let ours = ota(folder, &["delta", "--from", "old", "--to", "new", "--bare", "-o", "delta.bin"]);
-    let peer = timed(
-        "zstd --patch-from, best level",
-        |folder| {
-            let zstd = ["-q", "-f", "--ultra", "-22", "--long=27", "--patch-from=old/system.img"];
-            let to = ["new/system.img", "-o", "delta.zst"];
-            run(Command::new("zstd").args(zstd).args(to).current_dir(folder))
-        },
-        folder,
-    );
-    if !by_size {
-        return contest("update: delta of 64 MiB, 2 % changed, time", "ms", vec![ours, peer]);
-    }
-    let sized = |contestant: Contestant, file: PathBuf| {
-        let turn = move || {
-            let value = fs::metadata(&file)?.len() as f64 / 1024.0;
-            Ok(Turn { value, cpu_s: None })
-        };
-        Contestant { name: contestant.name, turn: Box::new(turn) }
+/// A delta: its size and the most memory that making it takes. Both are the same each time, so
+/// each is made once.
+fn delta(folder: &Path) -> Result<Vec<Contest>> {
+    let mut ours = Command::new(target_dir()?.join("debug/holdfast"));
+    ours.args(["ota", "delta", "--from", "old", "--to", "new", "--bare", "-o", "delta.bin"]);
+    let mut zstd = Command::new("zstd");
+    zstd.args(["-q", "-f", "--ultra", "-22", "--long=31", "--patch-from=old/system.img"]);
+    zstd.args(["new/system.img", "-o", "delta.zst"]);
+    let name = format!("update: delta of {IMAGE_MIB} MiB, 2 % changed");
+    let peer = "zstd --ultra -22 --long=31 --patch-from";
+    let (ours_size, ours_memory) = made_once(OURS, ours, folder, "delta.bin");
+    let (peer_size, peer_memory) = made_once(peer, zstd, folder, "delta.zst");
+    let images = (IMAGE_MIB * 2) as f64;
+    let twice = constant("twice the image", images);
+    Ok(vec![
+        contest(&format!("{name}, size"), "KiB", vec![ours_size, peer_size]),
+        contest(&format!("{name}, peak memory"), "MiB", vec![ours_memory, twice, peer_memory]),
+    ])
+}
+
+/// The contestants in size and in memory of a command that makes `file`.
+fn made_once(
+    name: &str,
+    mut command: Command,
+    folder: &Path,
+    file: &'static str,
+) -> (Contestant, Contestant) {
+    command.current_dir(folder).stdout(Stdio::null());
+    let path = folder.join(file);
+    let _ = fs::remove_file(&path);
+    let made = std::rc::Rc::new((std::cell::RefCell::new(command), OnceCell::new()));
+    let peak = move || -> Result<Turn> {
+        if let Some(turn) = made.1.get() {
+            return Ok(*turn);
+        }
+        let turn = peak_memory(&mut made.0.borrow_mut())?;
+        Ok(*made.1.get_or_init(|| turn))
     };
-    let contestants =
-        vec![sized(ours, folder.join("delta.bin")), sized(peer, folder.join("delta.zst"))];
-    contest("update: that delta, size", "KiB", contestants)
+    let first = peak.clone();
+    let size = Contestant {
+        name: name.to_owned(),
+        turn: Box::new(move || {
+            let cpu_s = first()?.cpu_s;
+            Ok(Turn { value: fs::metadata(&path)?.len() as f64 / 1024.0, cpu_s })
+        }),
+    };
+    (size, Contestant { name: name.to_owned(), turn: Box::new(peak) })
+}
+
+/// Runs a command; MiB of memory that its process had at most.
+fn peak_memory(command: &mut Command) -> Result<Turn> {
+    let cpu = children_cpu_s();
+    let mut child = command.spawn()?;
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let mut peak = 0.0;
+    let ended = loop {
+        // The kernel keeps the peak; what is missed is what grows within the last look.
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        peak = kib.unwrap_or(peak);
+        if let Some(ended) = child.try_wait()? {
+            break ended;
+        }
+        std::thread::sleep(LOOK);
+    };
+    ensure!(ended.success(), "{command:?} ended with {ended}");
+    Ok(Turn { value: peak / 1024.0, cpu_s: Some(children_cpu_s() - cpu) })
+}
+
+fn size_of(name: &str, file: PathBuf) -> Contestant {
+    let turn = move || {
+        let metadata = fs::metadata(&file).with_context(|| file.display().to_string())?;
+        Ok(Turn { value: metadata.len() as f64 / 1024.0, cpu_s: None })
+    };
+    Contestant { name: name.to_owned(), turn: Box::new(turn) }
+}
+
+fn constant(name: &str, value: f64) -> Contestant {
+    Contestant { name: name.to_owned(), turn: Box::new(move || Ok(Turn { value, cpu_s: None })) }
 }
 
 fn contest(name: &str, unit: &'static str, contestants: Vec<Contestant>) -> Contest {
