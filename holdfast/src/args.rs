@@ -156,6 +156,37 @@ pub(crate) struct Relock {
     pub(crate) json: bool,
 }
 
+/// What a release is called, and how old it is.
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+    /// The folder for the images
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: PathBuf,
+    /// The build's number (ro.build.version.incremental); devices are made with 1
+    #[arg(long, value_name = "TEXT", default_value = "2")]
+    pub(crate) incremental: String,
+    /// The version [default: this program's]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) version: Option<String>,
+    /// Android's version [default: 16]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) os_version: Option<String>,
+    /// The security patch level [default: 2026-11-05]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) security_patch: Option<String>,
+    /// When the build was made, in seconds since 1970 [default: now]
+    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]
+    pub(crate) timestamp: Option<i64>,
+    /// The rollback index of everything that is signed; devices are made with 2
+    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
+    pub(crate) rollback_index: u64,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Device {
     /// Make a board: fuses, keys, certificate, signed flash image
@@ -178,6 +209,13 @@ pub(crate) enum Device {
         #[arg(long, value_name = "FILE", requires = "enrol")]
         maker_credential: Option<PathBuf>,
     },
+    /// Build the partition images of a release, for `holdfast ota make` and `ota delta`
+    ///
+    /// NAME.img for each partition of a slot, signed with the maker's keys, out of the programs in
+    /// HOLDFAST_STAGES [default: beside this program]. The same input gives the same bytes. The
+    /// maker's maker/ota.key and maker/ota.pem are what `ota make --key --cert` takes.
+    #[command(after_help = EXITS)]
+    Release(Release),
     /// Power the device on, in the foreground, until a signal
     ///
     /// One JSON line on standard output says where its two screens are. The device reaches the

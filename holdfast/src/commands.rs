@@ -75,6 +75,10 @@ pub(crate) async fn device(command: Device) -> Result<Exit> {
             });
             story::make_alone(&state, enrolling).await
         }
+        Device::Release(asked) => {
+            let state = State::open_existing(asked.state.dir.as_deref())?;
+            story::release(&state, &asked)
+        }
         Device::Boot { state, phone_listen, trusted_listen, reach } => {
             let state = made(&state)?;
             let mut args: Vec<OsString> = vec!["--state".into(), state.path("device").into()];
@@ -155,6 +159,9 @@ async fn status(state: &State, json: bool) -> Result<Exit> {
         None => {
             println!("boot {} of this board; the system is up: {up}", status.boot_no.unwrap_or(0))
         }
+    }
+    if let Some(recovery) = &status.recovery {
+        println!("recovery runs: {}, {} %", recovery.step, recovery.percent);
     }
     if status.restarts > 0 {
         println!(

@@ -2,10 +2,10 @@
 //! system's own `screen.sock`. The board does not look into them.
 //!
 //! While no system draws there, the board shows a page of its own: that the phone is off, that
-//! it starts, or, in red, why it does not.
+//! it starts, how far recovery is with an update, or, in red, why it does not start.
 
 use crate::sockets::connect_to;
-use crate::status::{Board, Refused};
+use crate::status::{Board, Recovery, Refused};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ async fn carry(mut browser: TcpStream, run: &Path, board: &Board) -> io::Result<
 async fn show(browser: &mut TcpStream, board: &Board) -> io::Result<()> {
     let head = tokio::time::timeout(PATIENCE, take_head(browser)).await;
     head.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let page = page(board.is_powered(), board.refused().as_ref());
+    let page = page(board.is_powered(), board.refused().as_ref(), board.recovery().as_ref());
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/html; charset=utf-8\r\n\
          content-length: {}\r\nconnection: close\r\ncache-control: no-store\r\n\
@@ -82,9 +82,9 @@ async fn take_head(browser: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
 }
 
 /// What stands on a display that no system draws on.
-fn page(powered: bool, refused: Option<&Refused>) -> String {
-    let (state, title, text) = match refused {
-        Some(Refused { stage, code, reason }) => {
+fn page(powered: bool, refused: Option<&Refused>, recovery: Option<&Recovery>) -> String {
+    let (state, title, text) = match (refused, recovery) {
+        (Some(Refused { stage, code, reason }), _) => {
             let text = format!(
                 "{}</p><p>Stage {} &middot; {}</p><p>Flash a good image, or press the power \
                  button to try again.",
@@ -94,8 +94,18 @@ fn page(powered: bool, refused: Option<&Refused>) -> String {
             );
             ("red", "This phone does not start", text)
         }
-        None if powered => ("black", "Starting", "The phone checks what it starts.".to_owned()),
-        None => ("black", "Off", "The power button turns the phone on.".to_owned()),
+        (None, Some(Recovery { step, percent })) => {
+            let text = format!(
+                "{}: {percent} %</p><p>The phone restarts by itself. Power may be lost: it goes on \
+                 where it was.",
+                escaped(step)
+            );
+            ("recovery", "Updating", text)
+        }
+        (None, None) if powered => {
+            ("black", "Starting", "The phone checks what it starts.".to_owned())
+        }
+        (None, None) => ("black", "Off", "The power button turns the phone on.".to_owned()),
     };
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8>\
@@ -142,6 +152,23 @@ mod tests {
         assert!(page.contains("data-boot=red"), "{page}");
         assert!(page.contains("boot_a is &lt;not&gt; what was signed"), "{page}");
         assert!(page.contains("Stage kernel &middot; ERROR_VERIFICATION"), "{page}");
+    }
+
+    #[tokio::test]
+    async fn s2_6_recovery_shows_how_far_it_is() {
+        use board::report::Record;
+        let run = tempfile::tempdir().unwrap();
+        let board = Arc::new(Board::default());
+        board.powered_on(0, board::power::ResetReason::PowerButton);
+        board.note(Record::Recovery { step: "writing <system>".into(), percent: 40 });
+        let page = get(&board, run.path()).await;
+        assert!(page.contains("data-boot=recovery"), "{page}");
+        assert!(page.contains("writing &lt;system&gt;: 40 %"), "{page}");
+        board.note(Record::Ready);
+        board.note(Record::Recovery { step: "anything".into(), percent: 1 });
+        assert!(!get(&board, run.path()).await.contains("anything"), "the system says nothing");
+        board.powered_off();
+        assert!(get(&board, run.path()).await.contains("<h1>Off</h1>"));
     }
 
     #[tokio::test]

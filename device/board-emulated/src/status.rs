@@ -36,6 +36,8 @@ pub struct Status {
     pub weaknesses: Vec<Weakness>,
     /// Programs that ended and were started anew.
     pub ended: Vec<Ended>,
+    /// How far recovery is, where it runs instead of the system.
+    pub recovery: Option<Recovery>,
     /// Whether the system daemon answers.
     pub ready: bool,
     /// Why the device does not boot, or went down.
@@ -44,6 +46,15 @@ pub struct Status {
     pub ree_pid: Option<i32>,
     /// Milliseconds from power-on until the system was up.
     pub boot_ms: Option<f64>,
+}
+
+/// What recovery does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Recovery {
+    /// For a person.
+    pub step: String,
+    /// How much of it is done: 0 to 100.
+    pub percent: u8,
 }
 
 /// A process of the device.
@@ -170,6 +181,10 @@ impl Board {
                 keep(&mut status.weaknesses, Weakness { what, mend });
             }
             Record::Ended { name, how } => keep(&mut status.ended, Ended { name, how }),
+            Record::Recovery { step, percent } if !status.ready => {
+                status.recovery = Some(Recovery { step, percent: percent.min(100) });
+            }
+            Record::Recovery { .. } => {}
             Record::Ready => {
                 status.ready = true;
                 ready_at.get_or_insert_with(Instant::now);
@@ -183,6 +198,13 @@ impl Board {
     pub fn refuse(&self, stage: &str, code: &str, reason: impl Into<String>) {
         let refused = Refused { stage: stage.into(), code: code.into(), reason: reason.into() };
         self.state().status.refused.get_or_insert(refused);
+    }
+
+    /// What recovery does, where it runs.
+    #[must_use]
+    pub fn recovery(&self) -> Option<Recovery> {
+        let state = self.state();
+        state.status.recovery.clone().filter(|_| state.status.powered)
     }
 
     /// Whether there is a reason for the device not to run.

@@ -12,6 +12,7 @@
 //! | 10 | [`IMAGE`]: sealed memfd with the verified image that a stage came from | tee-os, init |
 //! | 11 | [`BOOT`]: SEQPACKET between the bootloaders and the TEE; closed before the system runs | bl1, bl2, tee-os |
 //! | 12 | [`KASLR`]: pipe with the seed of the kernel's layout, 8 bytes | init |
+//! | 14 | [`RAMDISK`]: sealed memfd with the boot image's ramdisk, where recovery runs | init, recovery |
 
 /// The board's secure services.
 pub const SECURE: i32 = 3;
@@ -33,3 +34,5 @@ pub const IMAGE: i32 = 10;
 pub const BOOT: i32 = 11;
 /// The seed of the kernel's layout.
 pub const KASLR: i32 = 12;
+/// The ramdisk of the verified boot image; only where recovery runs instead of the system.
+pub const RAMDISK: i32 = 14;

@@ -73,6 +73,13 @@ pub enum Record {
         /// Its exit code or the signal that ended it, for a person.
         how: String,
     },
+    /// Recovery works on an update.
+    Recovery {
+        /// What it does now, for a person.
+        step: String,
+        /// How much of it is done: 0 to 100.
+        percent: u8,
+    },
     /// The system daemon answers on its socket.
     Ready,
 }

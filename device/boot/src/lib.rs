@@ -10,6 +10,7 @@ pub mod handover;
 pub mod kaslr;
 pub mod log;
 pub mod probe;
+pub mod recovery;
 pub mod slot;
 pub mod system;
 pub mod verity_table;

@@ -3,10 +3,11 @@
 use crate::image::{self, Pieces, SYSTEM_DATA_BYTES, Signer};
 use crate::maker::AvbKey;
 use crate::stages::Stages;
+use board::build::{BUILD_PATH, Build, OTACERTS_PATH};
 use bootimg::gpt::{Gpt, GptError, Guid, PartitionSpec};
 use bootimg::misc::SlotMetadata;
 use effects::{Entropy, random_array};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -65,6 +66,44 @@ pub struct Release {
     pub security_patch: String,
 }
 
+/// How the builds of a maker follow each other, and whose updates a device takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Updates {
+    /// The device that the build is for (`ro.product.device`).
+    pub model: String,
+    /// The build's number (`ro.build.version.incremental`).
+    pub incremental: String,
+    /// When the build was made: seconds since 1970.
+    pub timestamp: i64,
+    /// `otacerts.zip`: see [`crate::Maker::otacerts`].
+    pub otacerts: Vec<u8>,
+}
+
+impl Updates {
+    /// What the build says of itself.
+    #[must_use]
+    pub fn build(&self, release: &Release) -> Build {
+        let Self { model, incremental, timestamp, .. } = self;
+        let Release { version, os_version, security_patch } = release;
+        Build {
+            model: model.clone(),
+            fingerprint: format!(
+                "holdfast/{model}/{model}:{os_version}/{version}/{incremental}:user/release-keys"
+            ),
+            incremental: incremental.clone(),
+            timestamp: *timestamp,
+            security_patch: security_patch.clone(),
+            version: version.clone(),
+        }
+    }
+
+    /// The two files that tell a device so: path and content.
+    pub(crate) fn files(&self, release: &Release) -> [(&'static str, Vec<u8>); 2] {
+        let build = serde_json::to_vec(&self.build(release)).expect("texts and numbers are JSON");
+        [(BUILD_PATH, build), (OTACERTS_PATH, self.otacerts.clone())]
+    }
+}
+
 /// The rollback index of each signed part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RollbackIndexes {
@@ -87,7 +126,7 @@ impl RollbackIndexes {
 }
 
 /// `etc/cloud.json` of the system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloudConfig {
     /// `https://host:port`, as the device names it to its modem.
     pub url: String,
@@ -119,6 +158,8 @@ pub struct FlashPlan<'a> {
     pub cloud: Option<CloudConfig>,
     /// More files of the system.
     pub files: Vec<SystemFile>,
+    /// What recovery goes by; without it the device takes no updates.
+    pub updates: Option<Updates>,
 }
 
 impl FlashPlan<'_> {
@@ -129,7 +170,12 @@ impl FlashPlan<'_> {
         path: &Path,
         entropy: &dyn Entropy,
     ) -> Result<(), FlashError> {
-        let content = self.content(&Signer { key, release: &self.release, entropy })?;
+        let slots = SlotMetadata::first_boot().encode().to_vec();
+        let images = self.images(key)?;
+        let slot_a = images.into_iter().map(|(name, pieces)| (format!("{name}_a"), pieces));
+        let mut content: BTreeMap<String, Pieces> = slot_a.collect();
+        let at = bootimg::misc::METADATA_OFFSET as u64;
+        content.insert("misc".to_owned(), vec![(at, slots)]);
         let gpt = table(entropy)?;
         let io = |error| FlashError::Io(path.to_owned(), error);
         let mut name = path.as_os_str().to_owned();
@@ -140,33 +186,57 @@ impl FlashPlan<'_> {
         effects::durable::sync_folder_of(path).map_err(io)
     }
 
-    /// The pieces of every partition that is not empty.
-    fn content(&self, signer: &Signer<'_>) -> Result<BTreeMap<&'static str, Pieces>, FlashError> {
+    /// Builds the images of a release in `folder`: `NAME.img` for each partition of a slot, as
+    /// large as the partition. The same input gives the same bytes, in
+    /// [`Self::build`] too. Gives their paths.
+    pub fn release(&self, key: &AvbKey, folder: &Path) -> Result<Vec<PathBuf>, FlashError> {
+        let mut paths = Vec::new();
+        for (name, pieces) in self.images(key)? {
+            let path = folder.join(format!("{name}.img"));
+            write_image(&path, size_of(name), &pieces)
+                .map_err(|error| FlashError::Io(path.clone(), error))?;
+            paths.push(path);
+        }
+        Ok(paths)
+    }
+
+    /// The pieces of every partition of a slot.
+    fn images(&self, key: &AvbKey) -> Result<BTreeMap<&'static str, Pieces>, FlashError> {
+        let signer = Signer { key, release: &self.release, updates: self.updates.as_ref() };
         let stages = self.stages;
         let footed = |name: &'static str, image: Vec<u8>, index| {
             signer.with_footer(name, image, size_of(name), index)
         };
-        let boot = image::boot(stages, &self.release)?;
+        let boot = image::boot(stages, &self.release, self.updates.as_ref())?;
         let baseband = stages.program("baseband").to_vec();
         let cloud = self.cloud.as_ref();
-        let (system, tree) = image::system(stages, cloud, &self.files, signer.entropy)?;
+        let (system, tree) = image::system(stages, cloud, &self.system_files(), &signer)?;
         let hashed = [("boot", &boot[..]), ("baseband", &baseband[..])];
         let vbmeta = signer.vbmeta(hashed, &tree, self.rollback.vbmeta)?;
-        let slots = SlotMetadata::first_boot().encode().to_vec();
-        let content = BTreeMap::from([
-            ("bl1_a", footed("bl1", stages.program("bl1").to_vec(), self.rollback.bl1)?),
-            ("tee_a", footed("tee", image::tee(stages)?, self.rollback.tee)?),
-            ("bl2_a", footed("bl2", stages.program("bl2").to_vec(), self.rollback.bl2)?),
-            ("boot_a", vec![(0, boot)]),
-            ("vbmeta_a", vec![(0, vbmeta)]),
-            ("system_a", system),
-            ("baseband_a", vec![(0, baseband)]),
-            ("misc", vec![(bootimg::misc::METADATA_OFFSET as u64, slots)]),
+        let images = BTreeMap::from([
+            ("bl1", footed("bl1", stages.program("bl1").to_vec(), self.rollback.bl1)?),
+            ("tee", footed("tee", image::tee(stages)?, self.rollback.tee)?),
+            ("bl2", footed("bl2", stages.program("bl2").to_vec(), self.rollback.bl2)?),
+            ("boot", vec![(0, boot)]),
+            ("vbmeta", vec![(0, vbmeta)]),
+            ("system", system),
+            ("baseband", vec![(0, baseband)]),
         ]);
-        for (name, pieces) in &content {
+        for (name, pieces) in &images {
             check_fit(name, pieces)?;
         }
-        Ok(content)
+        Ok(images)
+    }
+
+    /// Further files of the system, and those that updates go by.
+    fn system_files(&self) -> Vec<SystemFile> {
+        let updates = self.updates.iter().flat_map(|updates| updates.files(&self.release));
+        let file = |(path, content): (&str, Vec<u8>)| SystemFile {
+            path: path.to_owned(),
+            mode: 0o644,
+            content,
+        };
+        self.files.iter().cloned().chain(updates.map(file)).collect()
     }
 }
 
@@ -177,7 +247,7 @@ fn size_of(name: &str) -> u64 {
 }
 
 fn check_fit(name: &'static str, pieces: &Pieces) -> Result<(), FlashError> {
-    let most = size_of(name.strip_suffix("_a").unwrap_or(name));
+    let most = size_of(name);
     let end = pieces.iter().map(|(at, bytes)| at + bytes.len() as u64).max().unwrap_or_default();
     if end <= most {
         return Ok(());
@@ -201,16 +271,26 @@ fn table(entropy: &dyn Entropy) -> Result<Gpt, GptError> {
     Gpt::layout(guid(), &slotted.chain(single).collect::<Vec<_>>())
 }
 
-fn write(path: &Path, gpt: &Gpt, content: &BTreeMap<&str, Pieces>) -> io::Result<()> {
+fn write(path: &Path, gpt: &Gpt, content: &BTreeMap<String, Pieces>) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.set_len(gpt.disk_bytes())?;
     let encoded = gpt.encode();
     file.write_all_at(&encoded.head, 0)?;
     file.write_all_at(&encoded.tail, encoded.tail_offset)?;
     for partition in gpt.partitions() {
-        for (at, bytes) in content.get(partition.name.as_str()).into_iter().flatten() {
+        for (at, bytes) in content.get(&partition.name).into_iter().flatten() {
             write_sparse(&file, bytes, partition.offset_bytes() + at)?;
         }
+    }
+    file.sync_all()
+}
+
+/// An image that is as large as its partition; sparse.
+fn write_image(path: &Path, size: u64, pieces: &Pieces) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    file.set_len(size)?;
+    for (at, bytes) in pieces {
+        write_sparse(&file, bytes, *at)?;
     }
     file.sync_all()
 }

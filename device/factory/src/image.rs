@@ -1,6 +1,6 @@
 //! What goes into each partition of a slot.
 
-use crate::flash::{CloudConfig, FlashError, Release, SystemFile};
+use crate::flash::{CloudConfig, FlashError, Release, SystemFile, Updates};
 use crate::maker::AvbKey;
 use crate::stages::Stages;
 use avb::{
@@ -8,14 +8,15 @@ use avb::{
     PropertyDescriptor, VbmetaBuilder, hash_footer,
 };
 use bootimg::boot::{BootImage, OsVersion};
-use bootimg::cpio::Writer;
-use effects::{Entropy, random_array};
+use bootimg::cpio::{CpioError, Writer};
 use std::num::NonZero;
 use std::thread;
 use verity::{Geometry, HashAlgorithm, Params, TreeBuilder};
 
 /// Bytes of the system's data; its hash tree follows.
 pub(crate) const SYSTEM_DATA_BYTES: usize = 64 << 20;
+/// Recovery's program, in the ramdisk.
+const RECOVERY: &str = "recovery";
 /// Pieces of a partition: where they go in it, and what. All else is zero.
 pub(crate) type Pieces = Vec<(u64, Vec<u8>)>;
 
@@ -23,10 +24,17 @@ pub(crate) type Pieces = Vec<(u64, Vec<u8>)>;
 pub(crate) struct Signer<'a> {
     pub(crate) key: &'a AvbKey,
     pub(crate) release: &'a Release,
-    pub(crate) entropy: &'a dyn Entropy,
+    pub(crate) updates: Option<&'a Updates>,
 }
 
 impl Signer<'_> {
+    /// The salt for what is hashed of the partition `name`: the same in every build of this maker,
+    /// so that builds are reproducible and what did not change has the same hashes.
+    fn salt(&self, name: &str) -> [u8; 32] {
+        let key = self.key.digest();
+        crypto::digest::sha256(&[b"holdfast salt ", &key[..], name.as_bytes()].concat())
+    }
+
     /// A partition with its own vbmeta image and footer: `bl1`, `tee`, `bl2`.
     pub(crate) fn with_footer(
         &self,
@@ -39,7 +47,7 @@ impl Signer<'_> {
             descriptors: vec![property("version", &self.release.version)],
             ..self.builder(rollback_index)?
         };
-        let salt: [u8; 32] = random_array(self.entropy);
+        let salt = self.salt(name);
         let sign = |data: &[u8]| self.key.sign(data);
         let footer =
             hash_footer(&image, name, partition_bytes, &salt, &builder, self.key.public(), sign)
@@ -70,8 +78,15 @@ impl Signer<'_> {
             }),
             Descriptor::Hashtree(system.clone()),
         ];
+        if let Some(updates) = self.updates {
+            let fingerprint = updates.build(self.release).fingerprint;
+            for part in ["system", "boot"] {
+                let key = format!("com.android.build.{part}.fingerprint");
+                descriptors.push(property(&key, &fingerprint));
+            }
+        }
         for (name, image) in hashed {
-            let salt: [u8; 32] = random_array(self.entropy);
+            let salt = self.salt(name);
             descriptors.push(Descriptor::Hash(HashDescriptor::of(
                 name,
                 image,
@@ -112,7 +127,7 @@ fn verity_table(tree: &HashtreeDescriptor) -> String {
 
 /// The `tee` image: the trusted OS, its trusted applications, a folder for their data.
 pub(crate) fn tee(stages: &Stages) -> Result<Vec<u8>, FlashError> {
-    let failed = |error: bootimg::cpio::CpioError| FlashError::Image("tee", error.to_string());
+    let failed = |error: CpioError| FlashError::Image("tee", error.to_string());
     let mut archive = Writer::new();
     for name in ["tee-os", "ta-keymint", "ta-gatekeeper"] {
         archive.file(name, 0o500, stages.program(name)).map_err(failed)?;
@@ -121,15 +136,32 @@ pub(crate) fn tee(stages: &Stages) -> Result<Vec<u8>, FlashError> {
     Ok(archive.finish())
 }
 
-/// The `boot` image.
-pub(crate) fn boot(stages: &Stages, release: &Release) -> Result<Vec<u8>, FlashError> {
+/// The `boot` image: the kernel, and recovery with what it goes by in the ramdisk.
+pub(crate) fn boot(
+    stages: &Stages,
+    release: &Release,
+    updates: Option<&Updates>,
+) -> Result<Vec<u8>, FlashError> {
     let failed = |problem: String| FlashError::Image("boot", problem);
     let os_version = release.packed().ok_or_else(|| {
         failed(format!("{} / {} is no version", release.os_version, release.security_patch))
     })?;
-    BootImage { kernel: stages.program("init"), os_version, ..BootImage::default() }
+    let ramdisk = updates.map(|updates| ramdisk(stages, &updates.files(release))).transpose();
+    let ramdisk = ramdisk.map_err(|error| failed(error.to_string()))?.unwrap_or_default();
+    let kernel = stages.program("init");
+    BootImage { kernel, ramdisk: &ramdisk, os_version, ..BootImage::default() }
         .encode()
         .map_err(|error| failed(error.to_string()))
+}
+
+fn ramdisk(stages: &Stages, files: &[(&str, Vec<u8>)]) -> Result<Vec<u8>, CpioError> {
+    let mut archive = Writer::new();
+    archive.file(RECOVERY, 0o500, stages.program(RECOVERY))?;
+    archive.directory("etc", 0o500)?;
+    for (path, content) in files {
+        archive.file(path, 0o400, content)?;
+    }
+    Ok(archive.finish())
 }
 
 impl Release {
@@ -149,10 +181,10 @@ pub(crate) fn system(
     stages: &Stages,
     cloud: Option<&CloudConfig>,
     files: &[SystemFile],
-    entropy: &dyn Entropy,
+    signer: &Signer<'_>,
 ) -> Result<(Pieces, HashtreeDescriptor), FlashError> {
     let mut archive = Writer::new();
-    let failed = |error: bootimg::cpio::CpioError| FlashError::Image("system", error.to_string());
+    let failed = |error: CpioError| FlashError::Image("system", error.to_string());
     archive.directory("bin", 0o755).map_err(failed)?;
     archive.file("bin/system", 0o755, stages.program("system")).map_err(failed)?;
     archive.directory("etc", 0o755).map_err(failed)?;
@@ -169,7 +201,7 @@ pub(crate) fn system(
         return Err(FlashError::TooLarge { name: "system", bytes: used, most: SYSTEM_DATA_BYTES });
     }
     data.resize(SYSTEM_DATA_BYTES, 0);
-    let salt: [u8; 32] = random_array(entropy);
+    let salt = signer.salt("system");
     let (tree, root_digest) = hash_on_all_cores(&data, &salt)?;
     data.truncate(used);
     let descriptor = HashtreeDescriptor {

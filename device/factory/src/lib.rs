@@ -13,6 +13,8 @@ mod stages;
 
 pub use board_making::{BoardOrder, make_board};
 pub use elf::{NotAnExecutable, loadable_part};
-pub use flash::{CloudConfig, FlashError, FlashPlan, Release, RollbackIndexes, SystemFile};
+pub use flash::{
+    CloudConfig, FlashError, FlashPlan, Release, RollbackIndexes, SystemFile, Updates,
+};
 pub use maker::{AvbKey, KeySize, Maker, MakerError};
 pub use stages::{StageError, Stages};

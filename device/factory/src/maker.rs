@@ -108,14 +108,15 @@ impl AvbKey {
 /// A maker of devices.
 ///
 /// In its folder: `root_ca.pem` and `root_ca.key` (P-384), `intermediate.pem` and
-/// `intermediate.key` (P-256), `avb_root.pk8` and `avb_root_2.pk8`. Keys are readable for their
-/// owner only.
+/// `intermediate.key` (P-256), `avb_root.pk8` and `avb_root_2.pk8`, `ota.pem` and `ota.key` (P-256)
+/// for updates. Keys are readable for their owner only.
 pub struct Maker {
     root: Certificate,
     intermediate: Certificate,
     intermediate_key: EcdsaKey,
     avb: AvbKey,
     second_avb: AvbKey,
+    ota: Certificate,
 }
 
 impl Maker {
@@ -135,6 +136,8 @@ impl Maker {
         let intermediate = office.certificate("intermediate.pem", || {
             office.make_intermediate(&root, &root_key, &intermediate_key)
         })?;
+        let ota_key = office.ecdsa_key("ota.key", Curve::P256)?;
+        let ota = office.certificate("ota.pem", || office.make_ota(&ota_key))?;
         // 4096 bits take a second: both are made at the same time.
         let (avb, second_avb) = std::thread::scope(|scope| {
             let second = scope.spawn(|| office.avb_key("avb_root_2.pk8", size));
@@ -142,7 +145,7 @@ impl Maker {
             (first, second.join().expect("making a key does not panic"))
         });
         let (avb, second_avb) = (avb?, second_avb?);
-        Ok(Self { root, intermediate, intermediate_key, avb, second_avb })
+        Ok(Self { root, intermediate, intermediate_key, avb, second_avb, ota })
     }
 
     /// The root certificate, DER.
@@ -162,6 +165,14 @@ impl Maker {
     #[must_use]
     pub const fn second_avb_key(&self) -> &AvbKey {
         &self.second_avb
+    }
+
+    /// `otacerts.zip`: the certificate whose key (`ota.key`) signs updates.
+    pub fn otacerts(&self) -> Result<Vec<u8>, MakerError> {
+        let malformed = || MakerError::Malformed(PathBuf::from("ota.pem"), "certificate");
+        let certificate = payload::key::Certificate::from_der(self.ota.as_der());
+        let certificate = certificate.map_err(|_| malformed())?;
+        otazip::otacerts::encode(&[("ota", &certificate)]).map_err(|_| malformed())
     }
 
     /// The device certificate for the key that a TEE made (SubjectPublicKeyInfo DER), with its
@@ -221,6 +232,18 @@ impl Office<'_> {
         );
         let sign = |data: &[u8]| root_key.sign(data);
         Ok(build_certificate(&params, SignatureAlgorithm::EcdsaSha384, sign)?)
+    }
+
+    /// Nobody asks who issued it: a device has the certificate itself.
+    fn make_ota(&self, key: &EcdsaKey) -> Result<Vec<u8>, MakerError> {
+        let params = CertificateParams::root(
+            Name::authority("Holdfast Updates", ORGANIZATION)?,
+            random_serial(self.entropy)?,
+            Validity::days(self.now.seconds(), ROOT_DAYS),
+            spki_of(key)?,
+        );
+        let sign = |data: &[u8]| key.sign(data);
+        Ok(build_certificate(&params, SignatureAlgorithm::EcdsaSha256, sign)?)
     }
 
     fn ecdsa_key(&self, name: &str, curve: Curve) -> Result<EcdsaKey, MakerError> {
@@ -337,10 +360,21 @@ mod tests {
     }
 
     #[test]
+    fn s2_6_the_makers_certificate_for_updates_is_one_that_recovery_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let zip = open(folder.path()).unwrap().otacerts().unwrap();
+        let certificates = otazip::otacerts::decode(&zip, zip.len() as u64).unwrap();
+        let key = fs::read_to_string(folder.path().join("ota.key")).unwrap();
+        let key = payload::key::SigningKey::from_pem(&key).unwrap();
+        assert_eq!(certificates[0].public_key, key.public_key().unwrap());
+    }
+
+    #[test]
     fn keys_are_for_their_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path()).unwrap();
-        for name in ["root_ca.key", "intermediate.key", "avb_root.pk8", "avb_root_2.pk8"] {
+        for name in ["root_ca.key", "intermediate.key", "avb_root.pk8", "avb_root_2.pk8", "ota.key"]
+        {
             let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }

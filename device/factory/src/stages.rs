@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// The programs in a flash image, and the packages that they are built from.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("bl1", "boot"),
     ("bl2", "boot"),
     ("init", "boot"),
@@ -15,6 +15,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("ta-keymint", "ta-keymint"),
     ("ta-gatekeeper", "ta-gatekeeper"),
     ("baseband", "baseband"),
+    ("recovery", "device-update"),
     ("system", "system"),
 ];
 /// Says where they are.
@@ -119,7 +120,7 @@ mod tests {
     #[test]
     fn says_which_stage_is_missing_and_how_to_build_it() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["bl2", "init", "tee-os", "ta-keymint", "ta-gatekeeper", "system"] {
+        for name in ["bl2", "init", "tee-os", "ta-keymint", "ta-gatekeeper", "recovery", "system"] {
             fs::write(folder.path().join(name), "").unwrap();
         }
         let text = Stages::load(folder.path()).unwrap_err().to_string();

@@ -3,6 +3,7 @@
 use crate::storage::SlotStorage;
 use board::flash::FlashError;
 use board::report::Slot;
+use boot::recovery::GAVE_UP;
 use bootimg::misc::{BOOT_RECOVERY, BootloaderMessage};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -14,8 +15,6 @@ pub const FOLDER: &str = "update";
 const PREFIX: &str = "/data/update/";
 /// The file in it that recovery writes.
 pub const RESULT: &str = "recovery.json";
-/// What misc says where recovery was started too often and never ended.
-pub const GAVE_UP: &str = "gave-up";
 
 /// What recovery did with a package. JSON, `recovery.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

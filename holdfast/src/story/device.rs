@@ -33,6 +33,9 @@ pub(crate) struct BoardStatus {
     /// How often the device restarted by itself since somebody pressed the power button.
     #[serde(default)]
     pub(crate) restarts: u32,
+    /// How far recovery is, where it runs instead of the system.
+    #[serde(default)]
+    pub(crate) recovery: Option<Recovery>,
     pub(crate) ree_pid: Option<i32>,
     #[serde(default)]
     pub(crate) boot_ms: Option<f64>,
@@ -40,6 +43,13 @@ pub(crate) struct BoardStatus {
     pub(crate) processes: Vec<Process>,
     #[serde(default)]
     pub(crate) weaknesses: Vec<Weakness>,
+}
+
+/// What recovery does.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Recovery {
+    pub(crate) step: String,
+    pub(crate) percent: u8,
 }
 
 /// Why the chain stopped.

@@ -2,6 +2,7 @@
 
 use super::cloud::Cloud;
 use super::device::{Device, Wiring};
+use super::release::{INDEX, Order, remember_cloud, stages};
 use super::step::{Stopped, Teller};
 use super::world::Memory;
 use crate::exit::{Exit, Lacking};
@@ -9,17 +10,13 @@ use crate::report::{Evidence, Reporter};
 use crate::state::State;
 use anyhow::{Context, Result, bail, ensure};
 use effects::{Clock, SystemClock, SystemEntropy, random_array};
-use factory::{
-    AvbKey, BoardOrder, CloudConfig, FlashPlan, KeySize, Maker, Release, RollbackIndexes, Stages,
-    make_board,
-};
+use factory::{AvbKey, BoardOrder, CloudConfig, KeySize, Maker, make_board};
 use http_link::{Client, Connector};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use wire::attest::{Enrolled, Enrolment};
 
-/// The rollback index of what is built today, and of an older image that attackers have.
-const INDEX: u64 = 2;
+/// The rollback index of an older image that attackers have.
 const OLDER_INDEX: u64 = 1;
 
 /// Where a device is enrolled.
@@ -143,8 +140,11 @@ async fn make(state: &State, enroller: Option<&Enroller>, memory: &mut Memory) -
     };
     make_board(&dir.join("board"), &order, &SystemEntropy)?;
     let config = enroller.map(|it| it.config.clone());
+    remember_cloud(state, config.as_ref())?;
     let image = dir.join("flash.img");
-    build(maker.avb_key(), INDEX, config, &image)?;
+    let stages = stages()?;
+    let plan = Order::first().plan(&stages, config, Some(&maker))?;
+    plan.build(maker.avb_key(), &image, &SystemEntropy)?;
     let log = state.folder("log")?.join("factory.log");
     let device = Device::boot(&dir, &Wiring::default(), log).await?;
     let certified = certify(&device, &maker, &serial, &clock, enroller).await;
@@ -194,38 +194,29 @@ async fn certify(
     Ok((chain.len(), enrolled))
 }
 
-fn maker(state: &State, clock: &SystemClock) -> Result<Maker> {
+/// The maker of this state folder's devices.
+pub(super) fn maker(state: &State, clock: &SystemClock) -> Result<Maker> {
     let folder = state.folder("maker")?;
     Ok(Maker::open_or_create(&folder, KeySize::Rsa4096, clock.now(), &SystemEntropy)?)
 }
 
-/// Builds and signs a flash image.
-fn build(key: &AvbKey, index: u64, cloud: Option<CloudConfig>, to: &Path) -> Result<()> {
-    let stages = Stages::load(&Stages::folder()?).map_err(|error| Lacking(error.to_string()))?;
-    let plan = FlashPlan {
-        stages: &stages,
-        release: Release {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            os_version: "16".to_owned(),
-            security_patch: "2026-11-05".to_owned(),
-        },
-        rollback: RollbackIndexes::all(index),
-        cloud,
-        files: Vec::new(),
-    };
+/// Builds and signs a flash image for an attack: it knows no cloud and takes no updates.
+fn build(key: &AvbKey, index: u64, to: &Path) -> Result<()> {
+    let stages = stages()?;
+    let plan = Order { index, ..Order::first() }.plan(&stages, None, None)?;
     Ok(plan.build(key, to, &SystemEntropy)?)
 }
 
 /// An image that this maker signed before: valid in all but its age.
 pub(crate) fn older_image(state: &State, to: &Path) -> Result<()> {
     let maker = maker(state, &SystemClock::default())?;
-    build(maker.avb_key(), OLDER_INDEX, None, to)
+    build(maker.avb_key(), OLDER_INDEX, to)
 }
 
 /// A newer image of somebody else.
 pub(crate) fn foreign_image(to: &Path) -> Result<()> {
     let stranger = AvbKey::generate(KeySize::Rsa2048)?;
-    build(&stranger, INDEX + 1, None, to)
+    build(&stranger, INDEX + 1, to)
 }
 
 /// Another board of the same maker, its own HUK and all.

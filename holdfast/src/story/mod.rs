@@ -9,6 +9,7 @@ mod flash;
 mod lost;
 mod manufacture;
 mod owner;
+mod release;
 mod search;
 mod signin;
 mod step;
@@ -16,6 +17,7 @@ mod world;
 
 pub(crate) use device::{BoardStatus, stage_line};
 pub(crate) use manufacture::{Enrolling, make_alone};
+pub(crate) use release::release;
 pub(crate) use world::Memory;
 
 use crate::args::Up;

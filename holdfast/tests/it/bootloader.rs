@@ -159,6 +159,7 @@ fn flash_own_system(owned: &Owned, key: &AvbKey) {
         rollback: RollbackIndexes::all(1),
         cloud: None,
         files: Vec::new(),
+        updates: None,
     };
     let image = path(&owned.state, "own.img");
     plan.build(key, &image, &SystemEntropy).unwrap();

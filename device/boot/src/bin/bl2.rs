@@ -8,8 +8,8 @@ use board::report::Record;
 use board::verdict::{Check, Identity, Refusal};
 use board::{argument, channel, fds};
 use boot::handover::{Halt, Handover, failed, reported, run, take};
-use boot::kaslr;
 use boot::slot::Slot;
+use boot::{kaslr, recovery};
 use bootimg::boot::BootImage;
 use rustix::fd::{AsFd, OwnedFd};
 use serde_bytes::ByteBuf;
@@ -49,8 +49,13 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
     let seed = kaslr::hand_over(&seed).map_err(failed(starting))?;
     let arguments = argument::encode(&handover.arguments).map_err(failed(starting))?;
     let state = verified.state.name();
-    let cmdline = format!("{} androidboot.verifiedbootstate={state}", verified.data.cmdline);
-    let error = Launch::new(kernel.as_fd(), "init")
+    let mut cmdline = format!("{} androidboot.verifiedbootstate={state}", verified.data.cmdline);
+    let wanted = recovery::wanted(&flash, handover.arguments.slot).map_err(Refusal::from)?;
+    let ramdisk = wanted.then(|| recovery::ramdisk_of(&image)).transpose()?;
+    if wanted {
+        cmdline = format!("{cmdline} {}", recovery::MODE_OPTION);
+    }
+    let launch = Launch::new(kernel.as_fd(), "init")
         .argument(&arguments)
         .argument(&cmdline)
         .argument(&version)
@@ -58,8 +63,11 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
         .give(handover.log.fd().as_fd(), fds::LOG)
         .give(handover.power.as_fd(), fds::POWER)
         .give(kernel.as_fd(), fds::IMAGE)
-        .give(seed.as_fd(), fds::KASLR)
-        .exec();
+        .give(seed.as_fd(), fds::KASLR);
+    let error = match &ramdisk {
+        Some(ramdisk) => launch.give(ramdisk.as_fd(), fds::RAMDISK).exec(),
+        None => launch.exec(),
+    };
     Err(failed(starting)(error).into())
 }
 

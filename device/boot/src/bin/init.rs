@@ -9,7 +9,7 @@ use board::report::{Record, Slot};
 use board::verdict::{Identity, Refusal};
 use boot::handover::{Halt, Handover, argument_at, failed, reported, run, take};
 use boot::verity_table::VerityTable;
-use boot::{kaslr, system};
+use boot::{kaslr, recovery, system};
 use bootimg::cpio::Archive;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -46,6 +46,9 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
     let missing = || Refusal::policy("the bootloader gave no command line");
     let cmdline = argument_at(2).ok_or_else(missing)?;
     let version = argument_at(3).ok_or_else(missing)?;
+    if recovery::is_asked_for(&cmdline) {
+        return recovery::start(handover, &flash);
+    }
     let partition = format!("system{}", handover.arguments.slot.suffix());
     let verified = handover.log.check("system", &partition, || {
         let table = VerityTable::find(&cmdline)

@@ -81,7 +81,9 @@ fn s2_2_indexes_rise_in_fuses_and_rpmb_once_the_new_slot_was_marked_successful()
 /// A device on trial with `program` in place of its system.
 fn updated_to(workshop: &Workshop, program: &Path, tries: u8) -> Device {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["bl1", "bl2", "init", "tee-os", "ta-keymint", "ta-gatekeeper", "baseband"] {
+    for name in
+        ["bl1", "bl2", "init", "tee-os", "ta-keymint", "ta-gatekeeper", "baseband", "recovery"]
+    {
         fs::copy(workshop.programs.join(name), folder.path().join(name)).unwrap();
     }
     fs::copy(program, folder.path().join("system")).unwrap();

@@ -27,9 +27,6 @@ pub enum InstallError {
     /// Operations that leave blocks of a partition unwritten. Nothing was written.
     #[error("the package does not write all of partition {0}")]
     Uncovered(String),
-    /// A hash tree that the device should compute. Nothing was written.
-    #[error("partition {0}: its hash tree is computed on the device, which is not supported")]
-    Verity(String),
     /// The slot that runs holds another build than the delta starts from. Nothing was written.
     #[error(
         "partition {0} of the running system is not what the package starts from: use a full one"
@@ -61,7 +58,7 @@ impl InstallError {
         match self {
             Self::OnTrial => "on_trial",
             Self::NoPartition(_) | Self::Size { .. } => "other_partitions",
-            Self::Uncovered(_) | Self::Verity(_) => "malformed",
+            Self::Uncovered(_) => "malformed",
             Self::OtherSource(_) => "other_source_build",
             Self::Apply { error: ApplyError::BlobHash, .. } => "changed",
             Self::Apply { .. } | Self::Result(_) => "apply",
@@ -79,7 +76,6 @@ impl InstallError {
                 | Self::NoPartition(_)
                 | Self::Size { .. }
                 | Self::Uncovered(_)
-                | Self::Verity(_)
                 | Self::OtherSource(_)
         )
     }

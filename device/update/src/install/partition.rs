@@ -7,7 +7,7 @@ use crate::storage::SlotStorage;
 use board::flash::FlashError;
 use crypto::digest::Sha256;
 use payload::manifest::PartitionUpdate;
-use payload::{ApplyError, ReadAt, WriteAt, bytes_in};
+use payload::{ApplyError, Computed, ReadAt, WriteAt, bytes_in};
 use std::io;
 
 /// Bytes that are read, compared or copied at once.
@@ -64,8 +64,25 @@ impl<'a> Target<'a> {
                 error => InstallError::Apply { name: self.part.name.clone(), error },
             })?;
             more(bytes_in(&operation.dst_extents));
-            Ok(())
-        })
+            Ok::<(), InstallError>(())
+        })?;
+        self.compute(update, &target)
+    }
+
+    /// The hash tree and error correction that the package leaves to the device.
+    fn compute(
+        &self,
+        update: &PartitionUpdate,
+        target: &Partition<'_>,
+    ) -> Result<(), InstallError> {
+        let malformed = |_| InstallError::Uncovered(self.part.name.clone());
+        let Some(computed) = Computed::of(update).map_err(malformed)? else { return Ok(()) };
+        for phase in computed.phases() {
+            let pieces: Vec<u64> = (0..phase.pieces()).collect();
+            cores::each(&pieces, |&piece| phase.write(piece, target))
+                .map_err(|error| InstallError::Storage(FlashError::Io(error)))?;
+        }
+        Ok(())
     }
 
     fn copy(&self, more: &(dyn Fn(u64) + Sync)) -> Result<(), InstallError> {

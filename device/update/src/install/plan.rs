@@ -113,11 +113,11 @@ fn check(update: &PartitionUpdate, have: u64) -> Result<(), InstallError> {
     if image != have {
         return Err(InstallError::Size { name: name(), have, image });
     }
-    if update.verity.hash_tree_extent.is_some() || update.verity.fec_extent.is_some() {
-        return Err(InstallError::Verity(name()));
-    }
-    // No block is written twice: the payload's own check. So the sum says whether all are.
-    let written: u64 = update.operations.iter().map(|it| bytes_in(&it.dst_extents)).sum();
+    // No block is written twice, nor by an operation and by the device: the payload's own check. So
+    // the sum says whether all are written.
+    let mut written: u64 = update.operations.iter().map(|it| bytes_in(&it.dst_extents)).sum();
+    let computed = [update.verity.hash_tree_extent, update.verity.fec_extent];
+    written += bytes_in(&computed.into_iter().flatten().collect::<Vec<_>>());
     if written == have { Ok(()) } else { Err(InstallError::Uncovered(name())) }
 }
 

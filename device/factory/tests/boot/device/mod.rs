@@ -85,6 +85,7 @@ impl Workshop {
             rollback,
             cloud: None,
             files: Vec::new(),
+            updates: None,
         };
         plan.build(key, path, &SystemEntropy).unwrap();
     }
