@@ -169,7 +169,7 @@ pub(crate) struct Release {
     pub(crate) incremental: String,
     /// The version [default: this program's]
     #[arg(long, value_name = "TEXT")]
-    pub(crate) version: Option<String>,
+    pub(crate) release_version: Option<String>,
     /// Android's version [default: 16]
     #[arg(long, value_name = "TEXT")]
     pub(crate) os_version: Option<String>,

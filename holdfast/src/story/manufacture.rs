@@ -203,7 +203,7 @@ pub(super) fn maker(state: &State, clock: &SystemClock) -> Result<Maker> {
 /// Builds and signs a flash image for an attack: it knows no cloud and takes no updates.
 fn build(key: &AvbKey, index: u64, to: &Path) -> Result<()> {
     let stages = stages()?;
-    let plan = Order { index, ..Order::first() }.plan(&stages, None, None)?;
+    let plan = Order::first().with_index(index).plan(&stages, None, None)?;
     Ok(plan.build(key, to, &SystemEntropy)?)
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Order {
     release: Release,
     incremental: String,
     timestamp: i64,
-    pub(super) index: u64,
+    index: u64,
 }
 
 impl Order {
@@ -43,13 +43,18 @@ impl Order {
         }
     }
 
+    /// The same with another rollback index.
+    pub(super) fn with_index(self, index: u64) -> Self {
+        Self { index, ..self }
+    }
+
     fn of(asked: &Asked) -> Self {
         let first = Self::first();
         let now = SystemClock::default().now().seconds().cast_signed();
         let or = |given: &Option<String>, first: String| given.clone().unwrap_or(first);
         Self {
             release: Release {
-                version: or(&asked.version, first.release.version),
+                version: or(&asked.release_version, first.release.version),
                 os_version: or(&asked.os_version, first.release.os_version),
                 security_patch: or(&asked.security_patch, first.release.security_patch),
             },

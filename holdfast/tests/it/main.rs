@@ -14,5 +14,6 @@ mod kills;
 mod once;
 mod privacy;
 mod readme;
+mod recovery;
 mod run;
 mod size;
