@@ -170,6 +170,12 @@ fn folder(of: &str) -> [String; 3] {
 #[test]
 fn s2_6_recovery_refuses_what_is_not_for_this_device_and_installs_what_is() {
     let workshop = Workshop::new();
+    // The same input gives the same bytes: this is the build that the device was made with.
+    workshop.release("1", &["--timestamp", "1793836800"], None);
+    for name in ["bl1", "tee", "bl2", "boot", "vbmeta", "system", "baseband"] {
+        let image = fs::read(workshop.path(&format!("build-1/{name}.img"))).unwrap();
+        assert!(image == workshop.flash().read(&format!("{name}_a")).unwrap(), "{name}");
+    }
     assert_eq!(workshop.boot()["slot"], "a");
     let release = ["--timestamp", LATER, "--security-patch", "2026-12-05"];
     let second = workshop.release("2", &[&release[..], &["--rollback-index", "3"]].concat(), None);

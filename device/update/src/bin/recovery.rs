@@ -40,7 +40,7 @@ fn start() -> Result<(), Box<dyn Error>> {
     log.step("looking at the update", 0);
     let ramdisk = boot::recovery::read_ramdisk(&exec::inherited(fds::RAMDISK)?)?;
     let archive = Archive::parse(&ramdisk)?;
-    let file = |path: &str| archive.file(path).ok_or(format!("the ramdisk has no {path}"));
+    let file = |path: &str| archive.file(path).ok_or_else(|| format!("the ramdisk has no {path}"));
     let build: Build = serde_json::from_slice(file(BUILD_PATH)?)?;
     let trusted = package::trusted(file(OTACERTS_PATH)?)?;
     let trust = trust(&arguments)?;
