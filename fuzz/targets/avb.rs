@@ -60,6 +60,7 @@ fn slot(data: &[u8]) {
             suffix: "",
             maker_key_digest: [0; 32],
             hashtree_error_mode: HashtreeErrorMode::Restart,
+            restart_caused_by_hashtree_corruption: false,
         };
         let _ = judge(&device, &policy);
     }

@@ -6,6 +6,7 @@ use crate::tools::ota::Ota;
 use crate::tools::rpmb::Rpmb;
 use crate::tools::verity::Verity;
 use clap::{Args, Parser, Subcommand};
+use factory::VerityErrorMode;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -208,6 +209,11 @@ pub(crate) enum Device {
         /// The maker's credential at the cloud [default: cloud/maker.json in the state folder]
         #[arg(long, value_name = "FILE", requires = "enrol")]
         maker_credential: Option<PathBuf>,
+        /// What happens when a block of the system on the flash is not the one that was signed:
+        /// managed (restart, then I/O errors until there is another system), restart, eio or
+        /// panic (stop)
+        #[arg(long, value_name = "MODE", default_value = "managed", value_parser = error_mode)]
+        verity_error_mode: VerityErrorMode,
     },
     /// Build the partition images of a release, for `holdfast ota make` and `ota delta`
     ///
@@ -294,4 +300,9 @@ pub(crate) enum Device {
         #[arg(long)]
         json: bool,
     },
+}
+
+fn error_mode(name: &str) -> Result<VerityErrorMode, String> {
+    let known = VerityErrorMode::ALL.map(VerityErrorMode::name).join(", ");
+    VerityErrorMode::from_name(name).ok_or_else(|| format!("one of {known}"))
 }

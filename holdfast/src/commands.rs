@@ -65,7 +65,7 @@ fn arguments<const N: usize>(pairs: [(&str, OsString); N]) -> Vec<OsString> {
 /// `holdfast device …`.
 pub(crate) async fn device(command: Device) -> Result<Exit> {
     match command {
-        Device::Make { state, enrol, cloud_ca, maker_credential } => {
+        Device::Make { state, enrol, cloud_ca, maker_credential, verity_error_mode } => {
             let state = State::open(state.dir.as_deref())?;
             let _lock = state.lock()?;
             let enrolling = enrol.as_deref().map(|url| Enrolling {
@@ -73,7 +73,7 @@ pub(crate) async fn device(command: Device) -> Result<Exit> {
                 ca: cloud_ca.unwrap_or_else(|| state.path("cloud/ca.pem")),
                 credential: maker_credential.unwrap_or_else(|| state.path("cloud/maker.json")),
             });
-            story::make_alone(&state, enrolling).await
+            story::make_alone(&state, enrolling, verity_error_mode).await
         }
         Device::Release(asked) => {
             let state = State::open_existing(asked.state.dir.as_deref())?;
@@ -163,6 +163,7 @@ async fn status(state: &State, json: bool) -> Result<Exit> {
     if let Some(recovery) = &status.recovery {
         println!("recovery runs: {}, {} %", recovery.step, recovery.percent);
     }
+    print_verity(&status);
     if status.restarts > 0 {
         println!(
             "restarted by itself: {} times since the power button was pressed",
@@ -177,6 +178,28 @@ async fn status(state: &State, json: bool) -> Result<Exit> {
         println!("{name:<18} {}", system[name]);
     }
     Ok(if up { Exit::Held } else { Exit::Failed })
+}
+
+/// How the system is read, and what came of it.
+fn print_verity(status: &story::BoardStatus) {
+    if let Some(verity) = status.verity {
+        let read = match verity.each_read {
+            true => "each read is checked against the flash",
+            false => "its files are a copy in memory, checked once",
+        };
+        println!("the system: {read}");
+        if verity.corrupt {
+            println!(
+                "corrupt: the system on the flash is damaged; flash a good image or update it"
+            );
+        }
+    }
+    let lists = [("repaired by parity", &status.repaired), ("lost", &status.corrupt)];
+    for (what, list) in lists {
+        for bad in list {
+            println!("{what}: block {} of {}, read {} times", bad.block, bad.partition, bad.count);
+        }
+    }
 }
 
 /// `holdfast doctor`: a machine that lacks what is required is an environment that lacks something.

@@ -200,6 +200,8 @@ struct Running {
     bl1: Pid,
     /// Answers the trusted side; holds the fuses and the RPMB chip.
     silicon: JoinHandle<()>,
+    /// Takes in the boot log; ends with the last process that writes there.
+    log: JoinHandle<()>,
     /// For the modem's firmware, once it comes.
     wiring: Option<Wiring>,
 }
@@ -334,6 +336,7 @@ impl Device {
 
     fn power_on(&mut self, reset: ResetReason) -> io::Result<()> {
         let parts = &self.parts;
+        let before = parts.board.slot();
         let boot_no = next_boot_no(&parts.places.boots())?;
         parts.board.powered_on(boot_no, reset);
         fs::create_dir_all(parts.places.data())?;
@@ -359,6 +362,9 @@ impl Device {
             }
         };
         parts.board.tries(Some(first.slot));
+        // What the system of one slot came to says nothing about the other one.
+        let elsewhere = reset == ResetReason::Verity && before != Some(first.slot);
+        let reset = if elsewhere { ResetReason::Restart } else { reset };
         parts.board.note(Record::Stage(first.stage));
         let arguments = BootArgs {
             slot: first.slot,
@@ -409,7 +415,7 @@ impl Device {
         self.parts
             .board
             .note(Record::Process { name: "bl1".into(), pid: bl1.as_raw_nonzero().get() });
-        self.attend(log, console, modem)?;
+        let log = self.attend(log, console, modem)?;
         let silicon = serve("secure", move || answer(&secure, &silicon))?;
         let trusted = self.parts.screen.clone();
         serve("screen", move || trusted.serve(screen))?;
@@ -420,15 +426,15 @@ impl Device {
             console: console_far,
             nothing,
         };
-        self.running = Some(Running { power, bl1, silicon, wiring: Some(wiring) });
+        self.running = Some(Running { power, bl1, silicon, log, wiring: Some(wiring) });
         Ok(())
     }
 
-    /// Listens to what the stages say.
-    fn attend(&self, log: OwnedFd, console: OwnedFd, modem: OwnedFd) -> io::Result<()> {
+    /// Listens to what the stages say. Gives the thread that takes in the log.
+    fn attend(&self, log: OwnedFd, console: OwnedFd, modem: OwnedFd) -> io::Result<JoinHandle<()>> {
         let count = self.count;
         let (to_log, to_firmware) = (self.events.clone(), self.events.clone());
-        serve("log", move || {
+        let log = serve("log", move || {
             lines(log, |line| match serde_json::from_slice(line) {
                 Ok(record) => drop(to_log.send(Event::Log(count, record))),
                 Err(error) => eprintln!("boot log: {error}: {}", String::from_utf8_lossy(line)),
@@ -443,7 +449,7 @@ impl Device {
                 let _ = to_firmware.send(Event::Firmware(count, image));
             }
         })?;
-        Ok(())
+        Ok(log)
     }
 
     fn start_modem(&mut self, image: &OwnedFd) {
@@ -465,9 +471,9 @@ impl Device {
 
     /// Takes the power away and waits until no process is left; after a while it kills them.
     fn power_off(&mut self, inbox: &Receiver<Event>) {
-        let silicon = self.running.take().map(|Running { power, silicon, .. }| {
+        let threads = self.running.take().map(|Running { power, silicon, log, .. }| {
             drop(power);
-            silicon
+            (silicon, log)
         });
         self.parts.board.powered_off();
         let deadline = Instant::now() + GRACE;
@@ -486,8 +492,16 @@ impl Device {
             }
         }
         // Nobody can ask it any more, so it ends; only then may another power-on open the chip.
-        if let Some(silicon) = silicon {
+        if let Some((silicon, log)) = threads {
             let _ = silicon.join();
+            let _ = log.join();
+        }
+        // The last words.
+        while let Ok(event) = inbox.try_recv() {
+            match event {
+                pressed @ Event::Pressed(..) => late.push(pressed),
+                event => self.take(event),
+            }
         }
         for pressed in late {
             let _ = self.events.send(pressed);

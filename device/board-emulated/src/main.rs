@@ -110,7 +110,8 @@ async fn serve(arguments: Arguments) -> Result<()> {
         Controls { power: power.clone(), board: board.clone(), screen: screen.clone(), receiver };
     let control = control_socket(&places)?;
     tell_trusted_screen(&places, trusted_at)?;
-    let page = trusted_screen::routes(screen, trusted_at, &format!("http://{phone_at}"));
+    let page =
+        trusted_screen::routes(screen, board.clone(), trusted_at, &format!("http://{phone_at}"));
     tokio::spawn(async { axum::serve(control, control::routes(controls)).await });
     tokio::spawn(async { axum::serve(trusted, page).await });
     tokio::spawn(phone_screen::relay(phone, places.run(), board));

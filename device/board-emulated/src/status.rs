@@ -2,7 +2,7 @@
 //! that run.
 
 use board::power::ResetReason;
-use board::report::{Record, Slot, Stage, Verdict};
+use board::report::{Record, Slot, Stage, Verdict, Verity};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,6 +38,12 @@ pub struct Status {
     pub ended: Vec<Ended>,
     /// How far recovery is, where it runs instead of the system.
     pub recovery: Option<Recovery>,
+    /// How the system is read; `null` before there is one.
+    pub verity: Option<Verity>,
+    /// Blocks that parity made right, since somebody pressed the power button.
+    pub repaired: Vec<BadBlock>,
+    /// Blocks that are lost, since somebody pressed the power button.
+    pub corrupt: Vec<BadBlock>,
     /// Whether the system daemon answers.
     pub ready: bool,
     /// Why the device does not boot, or went down.
@@ -84,6 +90,17 @@ pub struct Ended {
     pub how: String,
 }
 
+/// A block of a partition that was not the one that was signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BadBlock {
+    /// The partition, with its slot's suffix.
+    pub partition: String,
+    /// Blocks of 4096 bytes before it.
+    pub block: u64,
+    /// How often it was read.
+    pub count: u64,
+}
+
 /// Why the device does not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
@@ -113,13 +130,13 @@ impl Board {
     pub fn powered_on(&self, boot_no: u64, reset: ResetReason) {
         let mut state = self.state();
         let before = std::mem::take(&mut state.status);
-        let (mut tried, mut restarts) = (Vec::new(), 0);
+        let mut now = Status { powered: true, boot_no: Some(boot_no), reset, ..Status::default() };
         if reset != ResetReason::PowerButton {
-            (tried, restarts) = (before.tried, before.restarts.saturating_add(1));
-            before.refused.into_iter().for_each(|refused| keep(&mut tried, refused));
+            now.restarts = before.restarts.saturating_add(1);
+            (now.tried, now.repaired, now.corrupt) =
+                (before.tried, before.repaired, before.corrupt);
+            before.refused.into_iter().for_each(|refused| keep(&mut now.tried, refused));
         }
-        let boot_no = Some(boot_no);
-        let now = Status { powered: true, boot_no, reset, restarts, tried, ..Status::default() };
         *state = State { status: now, powered_at: Some(Instant::now()), ..State::default() };
     }
 
@@ -180,6 +197,10 @@ impl Board {
             Record::Weakness { what, mend } => {
                 keep(&mut status.weaknesses, Weakness { what, mend });
             }
+            Record::Verity(verity) if !status.ready => status.verity = Some(verity),
+            Record::Verity(_) => {}
+            Record::Repaired { partition, block } => count(&mut status.repaired, partition, block),
+            Record::Corrupt { partition, block } => count(&mut status.corrupt, partition, block),
             Record::Ended { name, how } => keep(&mut status.ended, Ended { name, how }),
             Record::Recovery { step, percent } if !status.ready => {
                 status.recovery = Some(Recovery { step, percent: percent.min(100) });
@@ -219,6 +240,15 @@ impl Board {
         self.state().ready_at.map(|at| at.elapsed())
     }
 
+    /// Whether the system on the flash is known to be corrupt.
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        let state = self.state();
+        let status = &state.status;
+        status.powered
+            && (status.verity.is_some_and(|verity| verity.corrupt) || !status.corrupt.is_empty())
+    }
+
     /// The name under which `pid` was announced.
     #[must_use]
     pub fn name_of(&self, pid: i32) -> Option<String> {
@@ -247,6 +277,13 @@ impl Board {
 fn keep<T>(list: &mut Vec<T>, item: T) {
     if list.len() < MAX_LINES {
         list.push(item);
+    }
+}
+
+fn count(list: &mut Vec<BadBlock>, partition: String, block: u64) {
+    match list.iter_mut().find(|bad| bad.block == block && bad.partition == partition) {
+        Some(bad) => bad.count = bad.count.saturating_add(1),
+        None => keep(list, BadBlock { partition, block, count: 1 }),
     }
 }
 
@@ -296,6 +333,7 @@ fn parse_stat(stat: &str) -> Option<(i32, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use board::verity::VerityMode;
 
     fn stage(name: &str, verdict: Verdict) -> Record {
         Record::Stage(Stage {
@@ -342,6 +380,28 @@ mod tests {
         let status = board.status();
         assert_eq!((status.stages.len(), status.ree_pid), (0, Some(77)));
         assert_eq!(status.weaknesses.len(), MAX_LINES);
+    }
+
+    #[test]
+    fn s2_2_bad_blocks_are_counted_and_outlive_a_restart_that_nobody_asked_for() {
+        let board = Board::default();
+        board.powered_on(0, ResetReason::PowerButton);
+        let bad = |block| Record::Corrupt { partition: "system_a".into(), block };
+        assert!(!board.is_corrupt());
+        [7, 8, 7].into_iter().for_each(|block| board.note(bad(block)));
+        board.powered_on(1, ResetReason::Verity);
+        let corrupt = board.status().corrupt;
+        let counts: Vec<_> = corrupt.iter().map(|bad| (bad.block, bad.count)).collect();
+        assert_eq!(counts, [(7, 2), (8, 1)]);
+        assert!(board.is_corrupt());
+        board.powered_on(2, ResetReason::PowerButton);
+        assert!(!board.is_corrupt());
+        let verity = Verity { mode: VerityMode::Eio, each_read: true, corrupt: true };
+        board.note(Record::Verity(verity));
+        assert!(board.is_corrupt());
+        board.note(Record::Ready);
+        board.note(Record::Verity(Verity { corrupt: false, ..verity }));
+        assert!(board.is_corrupt(), "what the system says of itself does not count");
     }
 
     #[test]

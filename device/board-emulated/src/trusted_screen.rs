@@ -6,6 +6,7 @@
 //! the loopback address.
 
 use crate::screen::{NotTaken, Screen, Standing};
+use crate::status::Board;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY,
@@ -28,14 +29,19 @@ const PATIENCE: Duration = Duration::from_secs(25);
 /// What the page's routes share.
 struct Page {
     screen: Arc<Screen>,
+    board: Arc<Board>,
     /// `host:port` values that name this origin.
     hosts: [String; 2],
     security_policy: HeaderValue,
 }
 
+/// What stands there while the system on the flash is known to be corrupt.
+const CORRUPT: &str = "The system on this phone is corrupt and may not work properly. Flash a good \
+                       image, or update it.";
+
 /// The routes. `own` is where they are served; `framed_by` is the origin that may show the page
 /// in a frame: the phone's screen, by address and by name.
-pub fn routes(screen: Arc<Screen>, own: SocketAddr, framed_by: &str) -> Router {
+pub fn routes(screen: Arc<Screen>, board: Arc<Board>, own: SocketAddr, framed_by: &str) -> Router {
     let by_name = framed_by.replace("127.0.0.1", "localhost");
     let security_policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -44,6 +50,7 @@ pub fn routes(screen: Arc<Screen>, own: SocketAddr, framed_by: &str) -> Router {
     );
     let page = Arc::new(Page {
         screen,
+        board,
         hosts: [own.to_string(), format!("localhost:{}", own.port())],
         security_policy: HeaderValue::from_str(&security_policy)
             .expect("an origin is made of visible characters"),
@@ -117,6 +124,8 @@ struct Seen {
 struct Shown {
     change: u64,
     prompt: Option<ShownPrompt>,
+    /// What everybody who looks at it must know.
+    warning: Option<&'static str>,
 }
 
 /// A prompt as JSON, for the page and the control socket. It has no secret in it.
@@ -139,7 +148,8 @@ async fn state(State(page): State<Arc<Page>>, Query(Seen { seen }): Query<Seen>)
     // Nothing new in that time is an answer too.
     let _ = tokio::time::timeout(PATIENCE, changes.wait_for(|now| Some(*now) != seen)).await;
     let change = *changes.borrow();
-    Json(Shown { change, prompt: page.screen.standing().map(Into::into) })
+    let warning = page.board.is_corrupt().then_some(CORRUPT);
+    Json(Shown { change, prompt: page.screen.standing().map(Into::into), warning })
 }
 
 #[derive(Deserialize)]
@@ -178,7 +188,8 @@ mod tests {
     const OWN: &str = "127.0.0.1:4000";
 
     async fn ask(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
-        let routes = routes(Arc::default(), OWN.parse().unwrap(), "http://127.0.0.1:4001");
+        let screen = Arc::default();
+        let routes = routes(screen, Arc::default(), OWN.parse().unwrap(), "http://127.0.0.1:4001");
         let request = Request::builder().method(method).uri(path);
         let request = headers.iter().fold(request, |r, (name, value)| r.header(*name, *value));
         routes.oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap()

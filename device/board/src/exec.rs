@@ -121,6 +121,18 @@ impl<'a> Launch<'a> {
         self
     }
 
+    /// As [`Self::give`], where there is a descriptor to give.
+    ///
+    /// # Panics
+    /// As it does.
+    #[must_use]
+    pub fn give_if(self, fd: Option<BorrowedFd<'a>>, number: RawFd) -> Self {
+        match fd {
+            Some(fd) => self.give(fd, number),
+            None => self,
+        }
+    }
+
     /// The program leads a session of its own: keys typed on the starter's terminal do not
     /// reach it.
     #[must_use]

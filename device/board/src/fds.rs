@@ -12,6 +12,7 @@
 //! | 10 | [`IMAGE`]: sealed memfd with the verified image that a stage came from | tee-os, init |
 //! | 11 | [`BOOT`]: SEQPACKET between the bootloaders and the TEE; closed before the system runs | bl1, bl2, tee-os |
 //! | 12 | [`KASLR`]: pipe with the seed of the kernel's layout, 8 bytes | init |
+//! | 13 | [`FUSE`]: the place of `/dev/fuse`, where the host has it; whoever wants to use it opens it anew | bl2, init |
 //! | 14 | [`RAMDISK`]: sealed memfd with the boot image's ramdisk, where recovery runs | init, recovery |
 
 /// The board's secure services.
@@ -34,5 +35,7 @@ pub const IMAGE: i32 = 10;
 pub const BOOT: i32 = 11;
 /// The seed of the kernel's layout.
 pub const KASLR: i32 = 12;
+/// The place of `/dev/fuse` (an `O_PATH` descriptor): the normal world has no such node.
+pub const FUSE: i32 = 13;
 /// The ramdisk of the verified boot image; only where recovery runs instead of the system.
 pub const RAMDISK: i32 = 14;

@@ -16,5 +16,6 @@ pub mod report;
 pub mod secure;
 pub mod ui;
 pub mod verdict;
+pub mod verity;
 
 pub use secure::{LifeCycle, Silicon, SiliconError};

@@ -1,6 +1,7 @@
 //! What the stages tell while they boot: one JSON object a line on [`crate::fds::LOG`].
 
 use crate::power::ResetReason;
+use crate::verity::VerityMode;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -80,8 +81,36 @@ pub enum Record {
         /// How much of it is done: 0 to 100.
         percent: u8,
     },
+    /// How the system is read. Before it runs.
+    Verity(Verity),
+    /// A block was wrong; parity made it right before anybody saw it.
+    Repaired {
+        /// With its slot's suffix.
+        partition: String,
+        /// Blocks of 4096 bytes before it.
+        block: u64,
+    },
+    /// A block was wrong and is lost: whoever read it got an I/O error.
+    Corrupt {
+        /// With its slot's suffix.
+        partition: String,
+        /// Blocks of 4096 bytes before it.
+        block: u64,
+    },
     /// The system daemon answers on its socket.
     Ready,
+}
+
+/// How the system is read while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verity {
+    /// What a bad block leads to.
+    pub mode: VerityMode,
+    /// Whether every read is checked against the flash, as dm-verity does it. Otherwise files
+    /// are a copy in memory that was checked once.
+    pub each_read: bool,
+    /// Whether the system on the flash is known to be corrupt: people are warned.
+    pub corrupt: bool,
 }
 
 /// A stage, checked before it runs.

@@ -21,6 +21,11 @@ impl Log {
         &self.0
     }
 
+    /// The same log, for another thread.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Writes `record`. Nobody reading is no reason to stop: the board is gone then, and its
     /// power with it.
     pub fn write(&self, record: &Record) {

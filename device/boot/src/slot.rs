@@ -5,13 +5,18 @@ use crate::{system, verity_table::VerityTable};
 use avb::policy::{BootPolicy, BootState, VerifiedSlot, verify_boot};
 use avb::{HashtreeErrorMode, IoError, Ops};
 use board::flash::{Flash, FlashError};
+use board::power::ResetReason;
 use board::report;
 use board::verdict::Refusal;
+use board::verity::ErrorMode;
 use std::cell::Cell;
 use tee_api::boot::Trust;
 
 /// Partitions that vbmeta vouches for with a hash.
 const HASHED: [&str; 2] = ["baseband", "boot"];
+
+/// libavb's name of the value that remembers which system is corrupt.
+const CORRUPT_SYSTEM: &str = "avb.managed_verity_mode";
 
 /// A slot of a flash image, under verification.
 pub struct Slot<'a> {
@@ -21,14 +26,42 @@ pub struct Slot<'a> {
     unlocked: bool,
     /// The key that signed vbmeta is the user's: its own rollback indexes count.
     by_user: Cell<bool>,
+    errors: HashtreeErrorMode,
+    /// The device restarted because a block of the system was corrupt.
+    restarted: bool,
+    /// See [`Self::corrupt`].
+    corrupt: Cell<Option<[u8; 32]>>,
 }
 
 impl<'a> Slot<'a> {
     /// As the lock state has it.
     #[must_use]
     pub const fn new(flash: &'a Flash, slot: report::Slot, trust: &'a Trust) -> Self {
-        let unlocked = trust.lock.unlocked;
-        Self { flash, trust, suffix: slot.suffix(), unlocked, by_user: Cell::new(false) }
+        Self {
+            flash,
+            trust,
+            suffix: slot.suffix(),
+            unlocked: trust.lock.unlocked,
+            by_user: Cell::new(false),
+            errors: HashtreeErrorMode::Restart,
+            restarted: false,
+            corrupt: Cell::new(trust.corrupt_system),
+        }
+    }
+
+    /// With what the maker wants to happen when a block of the system is corrupt; `reset` tells
+    /// whether that has just happened.
+    #[must_use]
+    pub fn with_errors(self, mode: ErrorMode, reset: ResetReason) -> Self {
+        let restarted = mode == ErrorMode::Managed && reset == ResetReason::Verity;
+        Self { errors: mode.into(), restarted, ..self }
+    }
+
+    /// The system that is known to be corrupt, by its vbmeta digest: what the TEE remembers, or
+    /// shall remember after the verification (`avb.managed_verity_mode`).
+    #[must_use]
+    pub const fn corrupt(&self) -> Option<[u8; 32]> {
+        self.corrupt.get()
     }
 
     /// As it will be once the bootloader is locked.
@@ -50,7 +83,8 @@ impl<'a> Slot<'a> {
             hashtrees: &["system"],
             suffix: self.suffix,
             maker_key_digest: self.trust.maker_keys.first().copied().unwrap_or_default(),
-            hashtree_error_mode: HashtreeErrorMode::Restart,
+            hashtree_error_mode: self.errors,
+            restart_caused_by_hashtree_corruption: self.restarted,
         };
         let mut verified = verify_boot(self, &policy)?;
         let by_maker = self.trust.maker_keys.contains(&verified.public_key_digest);
@@ -118,12 +152,23 @@ impl Ops for Slot<'_> {
         Ok(found.unique_guid.to_string())
     }
 
-    fn read_persistent_value(&self, _name: &str) -> Result<Vec<u8>, IoError> {
-        Err(IoError::NoSuchValue)
+    fn read_persistent_value(&self, name: &str) -> Result<Vec<u8>, IoError> {
+        match (name, self.corrupt.get()) {
+            (CORRUPT_SYSTEM, Some(digest)) => Ok(digest.to_vec()),
+            _ => Err(IoError::NoSuchValue),
+        }
     }
 
-    fn write_persistent_value(&self, _name: &str, _value: &[u8]) -> Result<(), IoError> {
-        Err(IoError::NoSuchValue)
+    fn write_persistent_value(&self, name: &str, value: &[u8]) -> Result<(), IoError> {
+        let digest = match (name, value) {
+            (CORRUPT_SYSTEM, []) => None,
+            (CORRUPT_SYSTEM, digest) => {
+                Some(digest.try_into().map_err(|_| IoError::InvalidValueSize)?)
+            }
+            _ => return Err(IoError::NoSuchValue),
+        };
+        self.corrupt.set(digest);
+        Ok(())
     }
 }
 

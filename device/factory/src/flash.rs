@@ -4,6 +4,7 @@ use crate::image::{self, Pieces, SYSTEM_DATA_BYTES, Signer};
 use crate::maker::AvbKey;
 use crate::stages::Stages;
 use board::build::{BUILD_PATH, Build, OTACERTS_PATH};
+use board::verity::ErrorMode;
 use bootimg::gpt::{Gpt, GptError, Guid, PartitionSpec};
 use bootimg::misc::SlotMetadata;
 use effects::{Entropy, random_array};
@@ -160,6 +161,8 @@ pub struct FlashPlan<'a> {
     pub files: Vec<SystemFile>,
     /// What recovery goes by; without it the device takes no updates.
     pub updates: Option<Updates>,
+    /// What happens when a block of the system is corrupt.
+    pub verity_error_mode: ErrorMode,
 }
 
 impl FlashPlan<'_> {
@@ -210,9 +213,10 @@ impl FlashPlan<'_> {
         let boot = image::boot(stages, &self.release, self.updates.as_ref())?;
         let baseband = stages.program("baseband").to_vec();
         let cloud = self.cloud.as_ref();
-        let (system, tree) = image::system(stages, cloud, &self.system_files(), &signer)?;
+        let (system, protection) = image::system(stages, cloud, &self.system_files(), &signer)?;
         let hashed = [("boot", &boot[..]), ("baseband", &baseband[..])];
-        let vbmeta = signer.vbmeta(hashed, &tree, self.rollback.vbmeta)?;
+        let vbmeta =
+            signer.vbmeta(hashed, &protection, self.verity_error_mode, self.rollback.vbmeta)?;
         let images = BTreeMap::from([
             ("bl1", footed("bl1", stages.program("bl1").to_vec(), self.rollback.bl1)?),
             ("tee", footed("tee", image::tee(stages)?, self.rollback.tee)?),

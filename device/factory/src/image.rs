@@ -2,11 +2,13 @@
 
 use crate::flash::{CloudConfig, FlashError, Release, SystemFile, Updates};
 use crate::maker::AvbKey;
+use crate::parity;
 use crate::stages::Stages;
 use avb::{
     Descriptor, Hash, HashDescriptor, HashName, HashtreeDescriptor, KernelCmdlineDescriptor,
     PropertyDescriptor, VbmetaBuilder, hash_footer,
 };
+use board::verity::{ERROR_MODE_PROPERTY, ErrorMode, PARITY_OPTION};
 use bootimg::boot::{BootImage, OsVersion};
 use bootimg::cpio::{CpioError, Writer};
 use std::num::NonZero;
@@ -19,6 +21,13 @@ pub(crate) const SYSTEM_DATA_BYTES: usize = 64 << 20;
 const RECOVERY: &str = "recovery";
 /// Pieces of a partition: where they go in it, and what. All else is zero.
 pub(crate) type Pieces = Vec<(u64, Vec<u8>)>;
+
+/// What vbmeta says of the system.
+pub(crate) struct Protection {
+    tree: HashtreeDescriptor,
+    /// SHA-256 of the parity.
+    parity: [u8; 32],
+}
 
 /// Signs what goes into the partitions.
 pub(crate) struct Signer<'a> {
@@ -63,7 +72,8 @@ impl Signer<'_> {
     pub(crate) fn vbmeta(
         &self,
         hashed: [(&'static str, &[u8]); 2],
-        system: &HashtreeDescriptor,
+        system: &Protection,
+        errors: ErrorMode,
         rollback_index: u64,
     ) -> Result<Vec<u8>, FlashError> {
         let Release { version, os_version, security_patch } = self.release;
@@ -72,11 +82,12 @@ impl Signer<'_> {
             property("com.android.build.system.os_version", os_version),
             property("com.android.build.system.security_patch", security_patch),
             property("com.android.build.boot.security_patch", security_patch),
+            property(ERROR_MODE_PROPERTY, errors.name()),
             Descriptor::KernelCmdline(KernelCmdlineDescriptor {
                 flags: KernelCmdlineDescriptor::ONLY_IF_HASHTREE_ENABLED,
-                cmdline: verity_table(system),
+                cmdline: cmdline(system),
             }),
-            Descriptor::Hashtree(system.clone()),
+            Descriptor::Hashtree(system.tree.clone()),
         ];
         if let Some(updates) = self.updates {
             let fingerprint = updates.build(self.release).fingerprint;
@@ -112,16 +123,22 @@ fn property(key: &str, value: &str) -> Descriptor {
     Descriptor::Property(PropertyDescriptor::text(key, value))
 }
 
-/// The kernel's dm-verity table, word for word as `avbtool --setup_as_rootfs_from_kernel` has it.
-fn verity_table(tree: &HashtreeDescriptor) -> String {
+/// The kernel's dm-verity table, word for word as `avbtool --setup_as_rootfs_from_kernel` has it,
+/// and what the parity is that it points to.
+fn cmdline(Protection { tree, parity }: &Protection) -> String {
     let hex = board::argument::hex;
     let (sectors, blocks) = (tree.image_size / 512, tree.image_size / 4096);
+    let covered = tree.fec_offset / 4096;
     let partition = "PARTUUID=$(ANDROID_SYSTEM_PARTUUID)";
     format!(
         "dm=\"1 vroot none ro 1,0 {sectors} verity 1 {partition} {partition} 4096 4096 {blocks} \
-         {blocks} sha256 {} {} 2 $(ANDROID_VERITY_MODE) ignore_zero_blocks\" root=/dev/dm-0",
+         {blocks} sha256 {} {} 10 $(ANDROID_VERITY_MODE) ignore_zero_blocks \
+         use_fec_from_device {partition} fec_roots {} fec_blocks {covered} fec_start {covered}\" \
+         root=/dev/dm-0 {PARITY_OPTION}{}",
         hex(&tree.root_digest),
         hex(&tree.salt),
+        tree.fec_num_roots,
+        hex(parity),
     )
 }
 
@@ -176,13 +193,14 @@ impl Release {
     }
 }
 
-/// The system: its program, the cloud that it knows, files; and the hash tree behind them.
+/// The system: its program, the cloud that it knows, files; the hash tree behind them, and the
+/// parity behind that.
 pub(crate) fn system(
     stages: &Stages,
     cloud: Option<&CloudConfig>,
     files: &[SystemFile],
     signer: &Signer<'_>,
-) -> Result<(Pieces, HashtreeDescriptor), FlashError> {
+) -> Result<(Pieces, Protection), FlashError> {
     let mut archive = Writer::new();
     let failed = |error: CpioError| FlashError::Image("system", error.to_string());
     archive.directory("bin", 0o755).map_err(failed)?;
@@ -203,8 +221,7 @@ pub(crate) fn system(
     data.resize(SYSTEM_DATA_BYTES, 0);
     let salt = signer.salt("system");
     let (tree, root_digest) = hash_on_all_cores(&data, &salt)?;
-    data.truncate(used);
-    let descriptor = HashtreeDescriptor {
+    let mut descriptor = HashtreeDescriptor {
         dm_verity_version: 1,
         image_size: SYSTEM_DATA_BYTES as u64,
         tree_offset: SYSTEM_DATA_BYTES as u64,
@@ -220,7 +237,13 @@ pub(crate) fn system(
         root_digest,
         flags: 0,
     };
-    Ok((vec![(0, data), (SYSTEM_DATA_BYTES as u64, tree)], descriptor))
+    data.extend(&tree);
+    let parity = parity::add(&mut descriptor, &data)?;
+    data.truncate(used);
+    let protection =
+        Protection { parity: crypto::digest::sha256(&parity), tree: descriptor.clone() };
+    let behind = [(descriptor.tree_offset, tree), (descriptor.fec_offset, parity)];
+    Ok(([(0, data)].into_iter().chain(behind).collect(), protection))
 }
 
 fn hash_on_all_cores(data: &[u8], salt: &[u8]) -> Result<(Vec<u8>, Vec<u8>), FlashError> {

@@ -9,8 +9,10 @@ mod elf;
 mod flash;
 mod image;
 mod maker;
+mod parity;
 mod stages;
 
+pub use board::verity::ErrorMode as VerityErrorMode;
 pub use board_making::{BoardOrder, make_board};
 pub use elf::{NotAnExecutable, loadable_part};
 pub use flash::{

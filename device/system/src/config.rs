@@ -35,6 +35,8 @@ pub struct Config {
     pub system: PathBuf,
     /// SHA-256 of the key that signed vbmeta, hexadecimal; `None` where nobody did.
     pub boot_key: Option<String>,
+    /// The system on the flash is known to be corrupt.
+    pub corrupt: bool,
 }
 
 /// `etc/cloud.json`: which cloud this system was built for.
@@ -48,7 +50,8 @@ pub struct CloudAddress {
 
 impl Config {
     /// From the first argument, and from `HOLDFAST_DATA`, `HOLDFAST_RUN` and `HOLDFAST_SYSTEM`
-    /// (default: `/data`, `/run`, `/system`), and `HOLDFAST_BOOT_KEY`.
+    /// (default: `/data`, `/run`, `/system`), `HOLDFAST_BOOT_KEY` and
+    /// `HOLDFAST_CORRUPT`.
     pub fn from_process() -> Result<Self, ConfigError> {
         let argument = env::args().nth(1);
         let argument = argument.ok_or_else(|| ConfigError::Arguments("there is none".into()))?;
@@ -63,6 +66,7 @@ impl Config {
             run: folder("HOLDFAST_RUN", "/run"),
             system: folder("HOLDFAST_SYSTEM", "/system"),
             boot_key: env::var("HOLDFAST_BOOT_KEY").ok().filter(|key| !key.is_empty()),
+            corrupt: env::var_os("HOLDFAST_CORRUPT").is_some_and(|value| value == "1"),
         })
     }
 

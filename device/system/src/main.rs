@@ -116,6 +116,7 @@ fn assemble(config: &Config, flash: &Flash) -> Result<Arc<Device>, Box<dyn Error
         folders: Folders { data: config.data.clone() },
         boot_no: config.boot.boot_no,
         boot_key: config.boot_key.clone(),
+        corrupt: config.corrupt,
         images: Arc::new(FlashImages {
             flash: Flash::open(flash.file().try_clone()?)?,
             slot: config.boot.slot,

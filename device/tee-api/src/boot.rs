@@ -18,6 +18,14 @@ pub enum Request {
     Trust,
     /// A seed for where the kernel lies in memory: another one each time.
     KaslrSeed,
+    /// The TEE remembers that dm-verity found corruption in a system: the value
+    /// `avb.managed_verity_mode` of Android Verified Boot. Before [`Self::SetBootInfo`] only:
+    /// what runs can't change it. The TEE forgets it once another system proved itself; until
+    /// then the device may fall back to this one.
+    SetCorruptSystem {
+        /// That system's vbmeta digest.
+        vbmeta_digest: [u8; 32],
+    },
     /// What was booted; once per power-on, then latched.
     SetBootInfo(BootInfo),
     /// The slot proved itself: stored rollback indexes rise to these. Only from `bl2` or from
@@ -113,6 +121,10 @@ pub struct Trust {
     pub rollback_indexes: Vec<u64>,
     /// Lock state, and the user's own key.
     pub lock: BootLock,
+    /// The vbmeta digest of the system in which dm-verity found corruption, from RPMB: there
+    /// each block is checked when it is read, and a bad one is an I/O error.
+    #[serde(default)]
+    pub corrupt_system: Option<[u8; 32]>,
 }
 
 /// How the bootloader is locked, from RPMB. A change counts from the next power-on.

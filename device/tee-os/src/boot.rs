@@ -1,6 +1,7 @@
 //! The bootloaders' service: verifying bl2, rollback indexes, what was booted.
 
 use crate::boot_lock;
+use crate::corruption;
 use crate::mapping::Mapping;
 use crate::storage::{Changes, SecureStorage, StorageError};
 use board::report::BootArgs;
@@ -56,11 +57,15 @@ impl Boot {
             Request::VerifyBl2 { partition } => {
                 return match self.verify_bl2(silicon, storage, &partition, fds) {
                     Ok((reply, executable)) => (reply, Some(executable)),
-                    Err(reply) => (reply, None),
+                    Err(reply) => (*reply, None),
                 };
             }
             Request::Trust => trust(silicon, storage).map(Reply::Trust),
             Request::KaslrSeed => kaslr_seed(silicon).map(Reply::KaslrSeed),
+            Request::SetCorruptSystem { vbmeta_digest } => match self.info {
+                None => corruption::remember(storage, vbmeta_digest).map(|()| Reply::Done),
+                Some(_) => Err(TeeError::BadState("the system runs already".into())),
+            },
             Request::SetBootInfo(info) => self.latch(info).map(|()| Reply::Done),
             Request::RaiseRollbackIndexes { indexes } => {
                 raise(storage, &indexes).map(|()| Reply::Done)
@@ -88,6 +93,7 @@ impl Boot {
         storage: &mut SecureStorage,
     ) -> Result<(), TeeError> {
         let info = self.info()?;
+        corruption::forget_all_but(storage, &info.verified_boot_hash)?;
         let mut indexes: Vec<_> = self.bl2_index.map(|at| (BL2_LOCATION, at)).into_iter().collect();
         match info.boot_state {
             BootState::Green => indexes.extend(&info.rollback_indexes),
@@ -122,10 +128,12 @@ impl Boot {
         storage: &SecureStorage,
         partition: &str,
         fds: Vec<OwnedFd>,
-    ) -> Result<(Reply, OwnedFd), Reply> {
-        let rejected =
-            |code: &str, reason: String| Reply::Rejected { code: code.to_owned(), reason };
-        let parameters = |reason: String| Reply::Refused(TeeError::BadParameters(reason));
+    ) -> Result<(Reply, OwnedFd), Box<Reply>> {
+        let rejected = |code: &str, reason: String| {
+            Box::new(Reply::Rejected { code: code.to_owned(), reason })
+        };
+        let refused = |error: TeeError| Box::new(Reply::Refused(error));
+        let parameters = |reason: String| refused(TeeError::BadParameters(reason));
         if !matches!(partition, "bl2_a" | "bl2_b") {
             return Err(parameters(format!("{partition:?} is no partition of bl2")));
         }
@@ -133,14 +141,14 @@ impl Boot {
             .map_err(|_| parameters("one descriptor belongs beside VerifyBl2".into()))?;
         let image = Mapping::of(image.as_fd())
             .map_err(|error| parameters(format!("the image of {partition}: {error}")))?;
-        let root_keys = silicon.root_key_hashes().map_err(|error| Reply::Refused(lost(error)))?;
+        let root_keys = silicon.root_key_hashes().map_err(|error| refused(lost(error)))?;
         let minimum = rollback_indexes(storage)
             .map_err(|error| rejected(POLICY, error.to_string()))?[BL2_LOCATION as usize];
         let verified = verify_under(&root_keys, &image, "bl2", minimum)
             .map_err(|refusal| rejected(libavb_name(refusal.code), refusal.reason))?;
         let executable = &image[verified.image.clone()];
         let file = exec::sealed("bl2", executable)
-            .map_err(|error| Reply::Refused(TeeError::Resources(error.to_string())))?;
+            .map_err(|error| refused(TeeError::Resources(error.to_string())))?;
         self.bl2_index = Some(verified.rollback_index);
         let version = verified.version().unwrap_or(&verified.release).to_owned();
         let digest = crypto::digest::sha256(executable);
@@ -154,6 +162,7 @@ pub(crate) fn trust(silicon: &dyn Silicon, storage: &SecureStorage) -> Result<Tr
         maker_keys: silicon.root_key_hashes().map_err(lost)?,
         rollback_indexes: rollback_indexes(storage)?.to_vec(),
         lock: boot_lock::load(storage)?,
+        corrupt_system: corruption::load(storage)?,
     })
 }
 

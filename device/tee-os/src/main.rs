@@ -7,6 +7,7 @@
 
 mod boot;
 mod boot_lock;
+mod corruption;
 mod image;
 mod log;
 mod mapping;

@@ -43,6 +43,14 @@ impl<'t> Tree<'t> {
         &self.geometry
     }
 
+    /// The digest that a data block must have.
+    #[must_use]
+    pub fn digest_of(&self, block: u64) -> Option<&[u8]> {
+        let size = self.params.algorithm().digest_bytes();
+        let start = usize::try_from(block).ok()?.checked_mul(size)?;
+        self.leaves.get(start..start.checked_add(size)?)
+    }
+
     /// Checks the data blocks from `first` on. `data` holds whole blocks, but for the last one of
     /// the image. Ranges may be checked in any order, on any core.
     pub fn verify_blocks(&self, first: u64, data: &[u8]) -> Result<(), Error> {

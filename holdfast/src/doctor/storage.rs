@@ -111,8 +111,10 @@ pub(super) fn fuse(probe: &Probe) -> Finding {
         name: "fuse",
         title: "FUSE",
         required: false,
-        used: "nobody yet: the vault's files are reached through its own interface",
-        instead: "the vault's files are reached through its own interface only",
+        used: "the system is read from the flash through dm-verity while it runs; the vault's \
+               files are reached through its own interface",
+        instead: "the system is a copy in memory, verified once: a block that changes on the \
+                  flash while the device runs is not noticed",
         stronger: "a kernel with CONFIG_FUSE_FS, and /dev/fuse open to this user",
     }
     .found(trial)

@@ -2,7 +2,7 @@
 
 use crate::programs::{Program, beside};
 use anyhow::{Result, bail};
-use board::report::{Stage, Verdict};
+use board::report::{Stage, Verdict, Verity};
 use http_link::Client;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,6 +30,15 @@ pub(crate) struct BoardStatus {
     /// Why the boots before this one stopped, where the board tried again by itself.
     #[serde(default)]
     pub(crate) tried: Vec<Refused>,
+    /// How the system is read.
+    #[serde(default)]
+    pub(crate) verity: Option<Verity>,
+    /// Blocks that parity made right.
+    #[serde(default)]
+    pub(crate) repaired: Vec<BadBlock>,
+    /// Blocks that are lost.
+    #[serde(default)]
+    pub(crate) corrupt: Vec<BadBlock>,
     /// How often the device restarted by itself since somebody pressed the power button.
     #[serde(default)]
     pub(crate) restarts: u32,
@@ -58,6 +67,14 @@ pub(crate) struct Refused {
     pub(crate) stage: String,
     pub(crate) code: String,
     pub(crate) reason: String,
+}
+
+/// A block on the flash that is not the one that was signed.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct BadBlock {
+    pub(crate) partition: String,
+    pub(crate) block: u64,
+    pub(crate) count: u64,
 }
 
 /// A process of the device.

@@ -10,7 +10,9 @@ use crate::report::{Evidence, Reporter};
 use crate::state::State;
 use anyhow::{Context, Result, bail, ensure};
 use effects::{Clock, SystemClock, SystemEntropy, random_array};
-use factory::{AvbKey, BoardOrder, CloudConfig, KeySize, Maker, make_board};
+use factory::{
+    AvbKey, BoardOrder, CloudConfig, FlashPlan, KeySize, Maker, VerityErrorMode, make_board,
+};
 use http_link::{Client, Connector};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -55,7 +57,7 @@ pub(crate) async fn manufacture(
                     ca_pem: std::fs::read_to_string(&cloud.at.ca)?,
                 },
             };
-            let evidence = make(state, Some(&enroller), memory).await?;
+            let evidence = make(state, Some(&enroller), VerityErrorMode::Managed, memory).await?;
             let line = format!(
                 "board {}; {} partitions signed under {}…",
                 evidence["serial"].as_str().unwrap_or("?"),
@@ -79,7 +81,11 @@ pub(crate) struct Enrolling<'a> {
 }
 
 /// `holdfast device make`.
-pub(crate) async fn make_alone(state: &State, enrol: Option<Enrolling<'_>>) -> Result<Exit> {
+pub(crate) async fn make_alone(
+    state: &State,
+    enrol: Option<Enrolling<'_>>,
+    errors: VerityErrorMode,
+) -> Result<Exit> {
     let mut memory = Memory::load(state)?;
     if memory.manufactured {
         bail!(
@@ -88,7 +94,7 @@ pub(crate) async fn make_alone(state: &State, enrol: Option<Enrolling<'_>>) -> R
         );
     }
     let enroller = enrol.as_ref().map(enroller).transpose()?;
-    let evidence = make(state, enroller.as_ref(), &mut memory).await?;
+    let evidence = make(state, enroller.as_ref(), errors, &mut memory).await?;
     let mut reporter = Reporter::new(false);
     reporter.note(&serde_json::to_string_pretty(&evidence)?);
     Ok(Exit::Held)
@@ -120,7 +126,12 @@ fn enroller(at: &Enrolling<'_>) -> Result<Enroller> {
 /// Makes keys, board and flash image, boots once in the factory, and installs the certificate.
 /// What an interrupted run left is thrown away: that board has no certificate. From the moment
 /// that `memory` is saved the device counts.
-async fn make(state: &State, enroller: Option<&Enroller>, memory: &mut Memory) -> Result<Value> {
+async fn make(
+    state: &State,
+    enroller: Option<&Enroller>,
+    errors: VerityErrorMode,
+    memory: &mut Memory,
+) -> Result<Value> {
     let dir = state.path("device");
     if dir.exists() {
         std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
@@ -144,6 +155,7 @@ async fn make(state: &State, enroller: Option<&Enroller>, memory: &mut Memory) -
     let image = dir.join("flash.img");
     let stages = stages()?;
     let plan = Order::first().plan(&stages, config, Some(&maker))?;
+    let plan = FlashPlan { verity_error_mode: errors, ..plan };
     plan.build(maker.avb_key(), &image, &SystemEntropy)?;
     let log = state.folder("log")?.join("factory.log");
     let device = Device::boot(&dir, &Wiring::default(), log).await?;

@@ -6,7 +6,9 @@ use crate::exit::{Exit, Lacking};
 use crate::state::State;
 use anyhow::{Context, Result};
 use effects::{Clock, SystemClock};
-use factory::{CloudConfig, FlashPlan, Maker, Release, RollbackIndexes, Stages, Updates};
+use factory::{
+    CloudConfig, FlashPlan, Maker, Release, RollbackIndexes, Stages, Updates, VerityErrorMode,
+};
 use serde_json::json;
 
 /// The rollback index of what is built today.
@@ -85,6 +87,7 @@ impl Order {
             cloud,
             files: Vec::new(),
             updates,
+            verity_error_mode: VerityErrorMode::Managed,
         })
     }
 }

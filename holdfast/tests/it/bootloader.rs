@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use board::flash::Flash;
 use effects::SystemEntropy;
-use factory::{AvbKey, FlashPlan, KeySize, Release, RollbackIndexes, Stages};
+use factory::{AvbKey, FlashPlan, KeySize, Release, RollbackIndexes, Stages, VerityErrorMode};
 use http_link::Client;
 use keyattest::{RootOfTrust, VerifiedBootState};
 use serde_json::{Value, json};
@@ -160,6 +160,7 @@ fn flash_own_system(owned: &Owned, key: &AvbKey) {
         cloud: None,
         files: Vec::new(),
         updates: None,
+        verity_error_mode: VerityErrorMode::Managed,
     };
     let image = path(&owned.state, "own.img");
     plan.build(key, &image, &SystemEntropy).unwrap();

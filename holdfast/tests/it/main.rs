@@ -17,3 +17,4 @@ mod readme;
 mod recovery;
 mod run;
 mod size;
+mod verity_run;

@@ -65,6 +65,8 @@ async function follow() {
       const response = await fetch(`/state${seen}`);
       const state = await response.json();
       seen = `?seen=${state.change}`;
+      part("warning").hidden = !state.warning;
+      part("warning").textContent = state.warning || "";
       show(state.prompt);
     } catch {
       show(null);

@@ -13,6 +13,7 @@ use boot::handover::{Halt, Handover, failed, reported, run, take};
 use boot::world::{self, Folders};
 use bootimg::cpio::Archive;
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::convert::Infallible;
 use std::fs::File;
@@ -140,17 +141,20 @@ fn start_normal_world(
     modem: &OwnedFd,
 ) -> Result<Infallible, Halt> {
     let starting = "starting the level-2 bootloader";
+    // Its place only: whoever uses it opens it, inside the world.
+    let fuse = openat(CWD, "/dev/fuse", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok();
     let launch = |data: PathBuf, run: PathBuf| -> Result<Launch<'_>, Refusal> {
         let mut arguments = handover.arguments.clone();
         (arguments.data_dir, arguments.run_dir) = (data, run);
         let arguments = argument::encode(&arguments).map_err(failed(starting))?;
-        Ok(Launch::new(program.as_fd(), "bl2")
+        let launch = Launch::new(program.as_fd(), "bl2")
             .argument(&arguments)
             .give(flash.file().as_fd(), fds::FLASH)
             .give(handover.log.fd().as_fd(), fds::LOG)
             .give(handover.power.as_fd(), fds::POWER)
             .give(modem.as_fd(), fds::MODEM)
-            .give(boot.as_fd(), fds::BOOT))
+            .give(boot.as_fd(), fds::BOOT);
+        Ok(launch.give_if(fuse.as_ref().map(AsFd::as_fd), fds::FUSE))
     };
     let (data, run) = (&handover.arguments.data_dir, &handover.arguments.run_dir);
     let folders = Folders { data: data.clone(), run: run.clone() };

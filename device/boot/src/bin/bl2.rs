@@ -6,6 +6,7 @@ use board::exec::{Launch, sealed};
 use board::flash::Flash;
 use board::report::Record;
 use board::verdict::{Check, Identity, Refusal};
+use board::verity::{ERROR_MODE_PROPERTY, ErrorMode};
 use board::{argument, channel, fds};
 use boot::handover::{Halt, Handover, failed, reported, run, take};
 use boot::slot::Slot;
@@ -15,7 +16,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use serde_bytes::ByteBuf;
 use std::convert::Infallible;
 use std::fs::File;
-use tee_api::boot::{BootInfo, BootState, Reply, Request};
+use tee_api::boot::{BootInfo, BootState, Reply, Request, Trust};
 
 /// Names of the properties in vbmeta: ours, and those that Android's build system writes.
 const VERSION: &str = "version";
@@ -36,13 +37,16 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
         return Err(Refusal::policy("the TEE did not say whose signature counts").into());
     };
     let slot = Slot::new(&flash, handover.arguments.slot, &trust);
-    let version = check_vbmeta(&slot, handover)?;
+    let vbmeta = check_vbmeta(&slot, handover)?;
+    let version = vbmeta.property(VERSION).unwrap_or_default().to_owned();
+    let slot = slot.with_errors(error_mode(&vbmeta)?, handover.arguments.reset);
     let (_, firmware) = check(&slot, handover, "baseband", "baseband", &version)?;
     let (verified, image) = check(&slot, handover, "kernel", "boot", &version)?;
     let kernel = kernel_of(&image)?;
     let Reply::KaslrSeed(seed) = ask(&tee, &Request::KaslrSeed)? else {
         return Err(Refusal::policy("the TEE gave no seed for the kernel's layout").into());
     };
+    remember_corruption(&tee, &slot, &trust)?;
     tell_tee(&tee, &verified)?;
     hand_over_firmware(&modem, &firmware)?;
     let starting = "starting the kernel";
@@ -55,6 +59,7 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
     if wanted {
         cmdline = format!("{cmdline} {}", recovery::MODE_OPTION);
     }
+    let fuse = take(fds::FUSE).ok();
     let launch = Launch::new(kernel.as_fd(), "init")
         .argument(&arguments)
         .argument(&cmdline)
@@ -63,7 +68,8 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
         .give(handover.log.fd().as_fd(), fds::LOG)
         .give(handover.power.as_fd(), fds::POWER)
         .give(kernel.as_fd(), fds::IMAGE)
-        .give(seed.as_fd(), fds::KASLR);
+        .give(seed.as_fd(), fds::KASLR)
+        .give_if(fuse.as_ref().map(AsFd::as_fd), fds::FUSE);
     let error = match &ramdisk {
         Some(ramdisk) => launch.give(ramdisk.as_fd(), fds::RAMDISK).exec(),
         None => launch.exec(),
@@ -80,16 +86,41 @@ fn ask(tee: &OwnedFd, request: &Request) -> Result<Reply, Refusal> {
     }
 }
 
-/// The signature, rollback index and form of vbmeta itself. Gives its version.
-fn check_vbmeta(slot: &Slot<'_>, handover: &Handover) -> Result<String, Halt> {
+/// The signature, rollback index and form of vbmeta itself.
+fn check_vbmeta(slot: &Slot<'_>, handover: &Handover) -> Result<VerifiedSlot, Halt> {
     let partition = format!("vbmeta{}", slot.suffix());
     let clock = Check::start("kernel", &partition);
     match slot.verify(&[]) {
-        Ok(verified) => Ok(verified.property(VERSION).unwrap_or_default().to_owned()),
+        Ok(verified) => Ok(verified),
         Err(refusal) => {
             handover.log.write(&Record::Stage(clock.finish(Err(&refusal))));
             Err(Halt::Reported)
         }
+    }
+}
+
+/// What the maker wants to happen when a block of the system is corrupt.
+fn error_mode(vbmeta: &VerifiedSlot) -> Result<ErrorMode, Refusal> {
+    let unlocked = vbmeta.state == policy::BootState::Orange;
+    match vbmeta.property(ERROR_MODE_PROPERTY).map(|name| (name, ErrorMode::from_name(name))) {
+        None => Ok(ErrorMode::default()),
+        Some((_, Some(mode))) => Ok(mode),
+        Some(_) if unlocked => Ok(ErrorMode::default()),
+        Some((name, None)) => Err(Refusal::policy(format!(
+            "vbmeta's property {ERROR_MODE_PROPERTY} is {name:?}, not a mode that this \
+             bootloader knows"
+        ))),
+    }
+}
+
+/// The TEE remembers which system is corrupt, before anything of it runs. Where libavb forgets
+/// another one, the TEE waits until this one has proved itself.
+fn remember_corruption(tee: &OwnedFd, slot: &Slot<'_>, trust: &Trust) -> Result<(), Refusal> {
+    let news = slot.corrupt().filter(|digest| trust.corrupt_system != Some(*digest));
+    let Some(vbmeta_digest) = news else { return Ok(()) };
+    match ask(tee, &Request::SetCorruptSystem { vbmeta_digest })? {
+        Reply::Done => Ok(()),
+        _ => Err(Refusal::policy("the TEE did not remember which system is corrupt")),
     }
 }
 

@@ -4,6 +4,7 @@ mod device;
 mod kaslr;
 mod root_keys;
 mod slots;
+mod verity;
 
 use device::{Board, Device, Workshop, new_maker, workshop};
 use factory::RollbackIndexes;

@@ -67,6 +67,8 @@ pub struct Parts {
     pub boot_no: u64,
     /// SHA-256 of the key that signed vbmeta, hexadecimal; `None` where nobody did.
     pub boot_key: Option<String>,
+    /// The system on the flash is known to be corrupt.
+    pub corrupt: bool,
     /// What it boots from.
     pub images: Arc<dyn Images>,
 }
@@ -80,6 +82,9 @@ pub struct Booted {
     pub locked: Option<bool>,
     /// SHA-256 of the key that signed vbmeta, hexadecimal; `None` where nobody did.
     pub key: Option<String>,
+    /// The system on the flash is known to be corrupt. What the TEE attests stays as it is: all
+    /// that anybody gets to read is what was signed.
+    pub corrupt: bool,
 }
 
 /// Why the device does not start.
@@ -104,7 +109,7 @@ impl Device {
         let Parts { tee, clock, entropy, cloud, modem, way, partition, folders, .. } = parts;
         let lock = tee.status()?;
         let serial = serial_number(&tee.device_chain().unwrap_or_default());
-        let booted = booted(&*tee, parts.boot_key);
+        let booted = Booted { corrupt: parts.corrupt, ..booted(&*tee, parts.boot_key) };
         let partition = Arc::new(partition);
         // Checked at every start, also when nothing opens it.
         userdata::check(&*tee, &partition, &folders.journal())?;
@@ -220,5 +225,5 @@ fn booted(tee: &dyn Tee, key: Option<String>) -> Booted {
         Some(VerifiedBootState::Failed) => "red",
         None => "unknown",
     };
-    Booted { state, locked: root.map(|root| root.device_locked), key }
+    Booted { state, locked: root.map(|root| root.device_locked), key, corrupt: false }
 }

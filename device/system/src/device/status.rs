@@ -16,6 +16,8 @@ pub struct Status {
     pub boot_key: Option<String>,
     /// The bootloader was locked at power-on; `null` in the factory.
     pub bootloader_locked: Option<bool>,
+    /// The system on the flash is known to be corrupt; what is wrong there can't be read.
+    pub corrupt: bool,
     /// How often the device was powered on.
     pub boot_no: u64,
     /// The screen is locked.
@@ -133,6 +135,7 @@ impl Device {
             boot_state: self.booted.state,
             boot_key: self.booted.key.clone(),
             bootloader_locked: self.booted.locked,
+            corrupt: self.booted.corrupt,
             boot_no: self.boot_no,
             locked: live.locked,
             lock: live.lock.clone(),

@@ -144,6 +144,7 @@ fn start(folder: &Path, tee: &Arc<FakeTee>, clock: &Arc<ManualClock>, boot_no: u
         folders: Folders { data: folder.join("data") },
         boot_no,
         boot_key: Some("ab".repeat(32)),
+        corrupt: false,
         images,
     })
     .unwrap()

@@ -241,6 +241,29 @@ fn s2_2_the_users_key_counts_its_rollback_indexes_apart_from_the_makers() {
 }
 
 #[test]
+fn s2_2_a_corrupt_system_is_remembered_until_another_one_proved_itself() {
+    let Some(device) = device() else { return };
+    assert_eq!(trust(&device).corrupt_system, None);
+    let corrupt = |vbmeta_digest| Request::SetCorruptSystem { vbmeta_digest };
+    let booted = |digest| BootInfo {
+        verified_boot_hash: ByteBuf::from([digest; 32]),
+        ..info(vec![(0, 7)], BootState::Green)
+    };
+    assert!(matches!(device.ask_boot(&corrupt([5; 32]), None).0, Reply::Done));
+    succeed(&device, booted(5));
+    let late = device.ask_boot(&corrupt([6; 32]), None).0;
+    assert!(matches!(late, Reply::Refused(TeeError::BadState(_))), "{late:?}");
+
+    // Another system runs, but may still give way to this one.
+    let device = Device::power_on(device.power_off()).unwrap();
+    let tried = Request::SetBootInfo(booted(6));
+    assert!(matches!(device.ask_boot(&tried, None).0, Reply::Done));
+    assert_eq!(trust(&device).corrupt_system, Some([5; 32]));
+    device.tee().session::<Gatekeeper>().unwrap().call(Command::BootSuccessful).unwrap();
+    assert_eq!(trust(&device).corrupt_system, None);
+}
+
+#[test]
 fn s2_3_each_seed_for_the_kernels_layout_is_a_fresh_one() {
     let Some(device) = device() else { return };
     let mut seen = std::collections::BTreeSet::new();

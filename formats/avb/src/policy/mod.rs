@@ -39,6 +39,9 @@ pub struct BootPolicy<'a> {
     pub maker_key_digest: [u8; 32],
     /// What the system does about corruption that dm-verity finds.
     pub hashtree_error_mode: HashtreeErrorMode,
+    /// Whether the device restarted because dm-verity found corruption: a managed mode gives I/O
+    /// errors from now on.
+    pub restart_caused_by_hashtree_corruption: bool,
 }
 
 /// The colour of a boot (Android's verified boot states). Red is [`Refusal`].
@@ -136,8 +139,11 @@ fn first(refusals: impl IntoIterator<Item = Refusal>, result: SlotVerifyResult) 
 /// does not say whether it is locked.
 pub fn judge(ops: &impl Ops, policy: &BootPolicy<'_>) -> Result<Judgement, Refusal> {
     let unlocked = ops.is_device_unlocked().map_err(|error| io("the lock state", error))?;
-    let flags =
-        SlotVerifyFlags { allow_verification_error: unlocked, ..SlotVerifyFlags::default() };
+    let flags = SlotVerifyFlags {
+        allow_verification_error: unlocked,
+        restart_caused_by_hashtree_corruption: policy.restart_caused_by_hashtree_corruption,
+        ..SlotVerifyFlags::default()
+    };
     let mode = policy.hashtree_error_mode;
     let SlotOutcome { result, mut findings, data, .. } =
         slot_verify(ops, policy.partitions, policy.suffix, flags, mode);

@@ -152,6 +152,7 @@ proptest! {
             suffix: "",
             maker_key_digest: [0; 32],
             hashtree_error_mode: HashtreeErrorMode::Restart,
+            restart_caused_by_hashtree_corruption: false,
         };
         let _ = verify_boot(&device, &policy);
         device.unlocked = true;

@@ -84,6 +84,7 @@ fn policy() -> BootPolicy<'static> {
         suffix: "_a",
         maker_key_digest: public_key().digest(),
         hashtree_error_mode: HashtreeErrorMode::Restart,
+        restart_caused_by_hashtree_corruption: false,
     }
 }
 

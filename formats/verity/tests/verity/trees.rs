@@ -30,6 +30,19 @@ fn a_single_block_has_no_tree() {
 }
 
 #[test]
+fn a_checked_tree_tells_the_digest_of_each_block_and_of_no_other() {
+    let params = small_blocks();
+    let data = image(512 * 20);
+    let (tree, root) = build(&params, &data).unwrap();
+    let tree = Tree::open(&params, data.len() as u64, &tree, &root).unwrap();
+    for (number, block) in (0..).zip(data.chunks(512)) {
+        let expected = crypto::digest::sha256(&[b"salt", block].concat());
+        assert_eq!(tree.digest_of(number), Some(&expected[..]));
+    }
+    assert_eq!((tree.digest_of(20), tree.digest_of(u64::MAX)), (None, None));
+}
+
+#[test]
 fn a_short_last_block_counts_as_padded_with_zeros() {
     let params = small_blocks();
     let data = image(512 * 20 + 100);

@@ -30,6 +30,7 @@ pub(super) fn run(input: &Path, root: Option<&Path>, json: bool) -> Result<Exit>
             suffix: &case.input.suffix,
             maker_key_digest: [0; 32],
             hashtree_error_mode: mode,
+            restart_caused_by_hashtree_corruption: flags.restart_caused_by_hashtree_corruption,
         };
         print_policy(&judge(&case.input.device(&partitions, root)?, &policy));
     }

@@ -3,7 +3,8 @@
 use board::flash::Flash;
 use effects::{SystemEntropy, UnixMillis};
 use factory::{
-    AvbKey, BoardOrder, FlashPlan, KeySize, Maker, Release, RollbackIndexes, Stages, make_board,
+    AvbKey, BoardOrder, FlashPlan, KeySize, Maker, Release, RollbackIndexes, Stages,
+    VerityErrorMode, make_board,
 };
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
@@ -75,7 +76,12 @@ impl Workshop {
         rollback: RollbackIndexes,
         path: &Path,
     ) {
-        let plan = FlashPlan {
+        self.plan(stages, rollback).build(key, path, &SystemEntropy).unwrap();
+    }
+
+    /// What goes into a flash image of these programs.
+    pub(crate) fn plan<'s>(&self, stages: &'s Stages, rollback: RollbackIndexes) -> FlashPlan<'s> {
+        FlashPlan {
             stages,
             release: Release {
                 version: "1.2.3".into(),
@@ -86,8 +92,8 @@ impl Workshop {
             cloud: None,
             files: Vec::new(),
             updates: None,
-        };
-        plan.build(key, path, &SystemEntropy).unwrap();
+            verity_error_mode: VerityErrorMode::Managed,
+        }
     }
 
     /// A fresh device that accepts images from `rollback` on.

@@ -137,6 +137,7 @@ impl Asking<'_> {
             suffix: self.suffix,
             maker_key_digest: self.stored.maker_keys.first().copied().unwrap_or_default(),
             hashtree_error_mode: HashtreeErrorMode::Restart,
+            restart_caused_by_hashtree_corruption: false,
         };
         judge(&device, &policy)
     }
