@@ -58,7 +58,7 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
     let cmdline = argument_at(2).ok_or_else(missing)?;
     let version = argument_at(3).ok_or_else(missing)?;
     if recovery::is_asked_for(&cmdline) {
-        return recovery::start(handover, &flash);
+        return recovery::start(handover, flash);
     }
     let partition = format!("system{}", handover.arguments.slot.suffix());
     let verified = handover.log.check("system", &partition, || {
