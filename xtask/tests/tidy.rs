@@ -20,8 +20,8 @@ const DEVICE_ORDER: &[&str] = &[
     "ta-keymint",
     "ta-gatekeeper",
     "vault",
-    "device-link",
     "device-update",
+    "device-link",
     "system",
 ];
 

@@ -4,6 +4,7 @@
 //! - [`push`]: the link on which events come, and messages for applications.
 //! - [`find`]: the rules of find-device.
 //! - [`sync`]: snapshots of the vault, up and back.
+//! - [`update`]: what there is to update, and packages in ranges.
 //! - [`activation`]: tickets that end the activation lock and lost mode.
 
 pub mod activation;
@@ -11,3 +12,4 @@ pub mod find;
 pub mod push;
 pub mod session;
 pub mod sync;
+pub mod update;

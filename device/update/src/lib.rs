@@ -6,15 +6,23 @@
 //! slot the next to boot. [`storage`] is what they write to, [`outcome`] what recovery tells the
 //! system.
 //!
+//! [`updater`] is what drives them on the running system: how far an update is, durably ([`state`]
+//! has its types); [`partial`] is a package that comes in pieces, [`copied`] one that somebody
+//! copies over.
+//!
 //! Everything can be cut short at any write and be done again: the slot that is written to is
 //! unbootable from before the first write until it was verified as the bootloader will.
 
 pub mod activate;
+pub mod copied;
 pub mod install;
 pub mod outcome;
 pub mod package;
+pub mod partial;
 pub mod recovery;
+pub mod state;
 pub mod storage;
+pub mod updater;
 mod witness;
 
 pub use activate::{ActivateError, activate};
