@@ -48,6 +48,15 @@
   const changed = (event) => {
     const now = JSON.parse(event.data);
     const same = now.state === page.state;
+    // A job of the update moves its bar; only its end, or the next job, is a new page.
+    const bar = document.getElementById("job");
+    if (bar && same && now.job?.kind === bar.dataset.kind) {
+      bar.max = now.job.of || 1;
+      bar.value = now.job.done;
+      page.revision = String(now.revision);
+      return;
+    }
+    if (bar && same) page.revision = "";
     if (String(now.revision) === page.revision) return;
     if (now.state.startsWith("erased")) {
       if (!page.state.startsWith("erased")) erased();

@@ -35,12 +35,20 @@
 //! | `POST /v1/bootloader/unlock` | → `{"erased": true, "erasures"}` after the person agreed on the trusted screen; the daemon then ends | 403 `cancelled`, `tee_denied` (find-device is on, lost mode); 409 `tee_bad_state` (it is), `prompt_open` |
 //! | `POST /v1/bootloader/lock` | the same | the same; 409 `would_not_boot` |
 //! | `PUT /v1/bootloader/custom-key` | `{"key": base64 AVB public-key blob\|null}` → `{"custom_key": hex\|null}` | 409 `tee_bad_state` while the bootloader is locked |
+//! | `GET /v1/update` | → [`crate::device::UpdateView`] | 503 `no_updates` |
+//! | `POST /v1/update/check` | asks the cloud → the same | 409 `not_bound`, `update_busy`; 502 `bad_offer` |
+//! | `POST /v1/update/download` | → NDJSON, see [`update`] | 409 `nothing_offered`, `not_bound`, `update_busy` |
+//! | `POST /v1/update/apply` | → NDJSON, see [`update`] | 409 `nothing_downloaded`, `update_busy` |
+//! | `POST /v1/update/restart` | → `{"restarting": true}`; the device then restarts into recovery | 409 `nothing_applied`, `update_busy` |
+//! | `PUT /v1/update/file` | an OTA zip → as `GET`, once it was judged | 400 `truncated`, 413 `too_large`, 422 with the reason, 409 `update_busy`, `restarting` |
+//! | `DELETE /v1/update` | stops a download, throws the update and its package away → as `GET` | 409 `update_busy`, `restarting` |
 //! | `POST /v1/factory/csr` | → `{"public_key": base64 DER}` | 403 `tee_denied` outside the factory |
 //! | `POST /v1/factory/install` | `{"chain": [base64 DER], "ticket_key": base64 DER\|null}` → `{"serial"}` | 403 `tee_denied` outside the factory |
 //! | `POST /v1/erase` | → `{"erased": true, "erasures"}`; the daemon then ends | |
 
 mod files;
 pub mod sync;
+pub mod update;
 
 pub(crate) use files::file_body;
 
@@ -88,6 +96,12 @@ pub fn router(device: Arc<Device>) -> Router {
         .route("/v1/bootloader/unlock", post(unlock_bootloader))
         .route("/v1/bootloader/lock", post(lock_bootloader))
         .route("/v1/bootloader/custom-key", put(set_custom_key))
+        .route("/v1/update", get(update::view).delete(update::discard))
+        .route("/v1/update/check", post(update::check))
+        .route("/v1/update/download", post(update::download))
+        .route("/v1/update/apply", post(update::apply))
+        .route("/v1/update/restart", post(update::restart))
+        .route("/v1/update/file", put(update::copy))
         .route("/v1/factory/csr", post(factory_csr))
         .route("/v1/factory/install", post(factory_install))
         .route("/v1/erase", post(erase))

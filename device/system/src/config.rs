@@ -46,6 +46,13 @@ pub struct CloudAddress {
     pub url: String,
     /// The authority that its certificate chains to.
     pub ca_pem: String,
+    /// Which of the maker's channels this system's updates come from.
+    #[serde(default = "stable")]
+    pub channel: String,
+}
+
+fn stable() -> String {
+    "stable".to_owned()
 }
 
 impl Config {
@@ -95,7 +102,8 @@ mod tests {
         let path = folder.path().join("cloud.json");
         assert!(read_cloud(&path).unwrap().is_none());
         std::fs::write(&path, r#"{"url": "https://cloud:8443", "ca_pem": "x"}"#).unwrap();
-        assert_eq!(read_cloud(&path).unwrap().unwrap().url, "https://cloud:8443");
+        let cloud = read_cloud(&path).unwrap().unwrap();
+        assert_eq!((&*cloud.url, &*cloud.channel), ("https://cloud:8443", "stable"));
         std::fs::write(&path, "{}").unwrap();
         assert!(read_cloud(&path).is_err());
     }

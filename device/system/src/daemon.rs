@@ -1,6 +1,6 @@
 //! The daemon's tasks: two sockets, the link to the cloud, what falls due.
 
-use crate::device::{Device, Events, blocking};
+use crate::device::{Device, Ending, Events, blocking};
 use crate::{api, screen};
 use device_link::push;
 use http_link::serve::{Limits, bind_unix, serve_unix};
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// How long the activation screen waits before it asks the cloud again whose device it is.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
@@ -34,14 +35,14 @@ impl Sockets {
     }
 }
 
-/// Serves `device` until `stop` is ready or the device ends by itself. `ready` is called once
-/// the local API can be reached.
+/// Serves `device` until `stop` is ready or the device ends by itself, and says why it did.
+/// `ready` is called once the local API can be reached.
 pub async fn run(
     device: Arc<Device>,
     sockets: Sockets,
     ready: impl FnOnce(),
     stop: impl Future<Output = ()>,
-) {
+) -> Option<Ending> {
     let Sockets { api, screen, trusted_url } = sockets;
     let (stopping, stopped) = watch::channel(false);
     let limits = Limits { connections: 64, shutdown: LAST_REQUESTS, ..Limits::default() };
@@ -49,20 +50,21 @@ pub async fn run(
     let api = tokio::spawn(serve_unix(api, app, limits, told(stopped.clone())));
     let app = screen::router(device.clone(), trusted_url);
     let screen = tokio::spawn(serve_unix(screen, app, limits, told(stopped)));
-    let background = [
-        tokio::spawn(keep_link(device.clone())),
-        tokio::spawn(keep_time(device.clone())),
-        tokio::spawn(ask_whose(device.clone())),
-    ];
+    let mut background = JoinSet::new();
+    background.spawn(keep_link(device.clone()));
+    background.spawn(keep_time(device.clone()));
+    background.spawn(ask_whose(device.clone()));
+    background.spawn(keep_update(device.clone()));
     ready();
     let mut ending = device.ending();
     tokio::select! {
         () = stop => {}
         _ = ending.wait_for(Option::is_some) => {}
     }
-    background.iter().for_each(tokio::task::JoinHandle::abort);
+    background.abort_all();
     stopping.send_replace(true);
     let _ = tokio::join!(api, screen);
+    *ending.borrow()
 }
 
 async fn told(mut stopped: watch::Receiver<bool>) {
@@ -102,6 +104,23 @@ async fn keep_time(device: Arc<Device>) {
         tokio::select! {
             () = sleep => {}
             changed = revision.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Goes on with an update that was interrupted, and tells the cloud what it has not heard.
+async fn keep_update(device: Arc<Device>) {
+    loop {
+        let again = device.go_on_with_update().await;
+        let sleep = async {
+            match again {
+                Some(again) => tokio::time::sleep(again).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep => {}
+            () = device.update_wakes() => {}
         }
     }
 }

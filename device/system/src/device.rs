@@ -17,6 +17,7 @@ mod push;
 mod start;
 mod status;
 mod sync;
+mod update;
 
 pub use account::Binding;
 pub use bootloader::{Bootloader, Images};
@@ -26,6 +27,9 @@ pub use push::Registered;
 pub use start::{BootError, Booted, Folders, Parts};
 pub use status::{Find, Prompt, Status, Summary, View};
 pub use sync::{Direction, Run};
+pub use update::{
+    Course, Installer, Job, Judged, Kind, Moved, NotWritten, UpdateParts, UpdateView,
+};
 
 use crate::error::Error;
 use crate::modem::Modem;
@@ -53,6 +57,7 @@ pub struct Device {
     boot_no: u64,
     booted: Booted,
     images: Arc<dyn Images>,
+    updates: Result<update::Updates, String>,
     partition: Arc<Partition>,
     userdata: Mutex<Userdata>,
     inbox: Mutex<Inbox>,
@@ -69,6 +74,8 @@ pub struct Device {
 pub enum Ending {
     /// The keys were destroyed; the device must restart.
     Erased,
+    /// An update waits for recovery; the device must restart.
+    Restarts,
 }
 
 /// What is gone with the power.

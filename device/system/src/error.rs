@@ -3,6 +3,10 @@
 use crate::userdata::ChangeError;
 use device_link::session;
 use device_link::sync::{StoreError, SyncError};
+use device_update::copied::CopyError;
+use device_update::partial::PartialError;
+use device_update::state::Why;
+use device_update::updater::UpdateError;
 use std::io;
 use tee_api::TeeError;
 use vault::{TransferError, VaultError};
@@ -96,9 +100,98 @@ pub enum Error {
     /// A transfer broke off.
     #[error(transparent)]
     Transfer(TransferError),
+    /// The system does not say which build it is, or its update folder can't be used.
+    #[error("this system can't be updated: {0}")]
+    NoUpdates(String),
+    /// An update does not go on.
+    #[error(transparent)]
+    Update(#[from] Box<UpdateRefused>),
     /// A part of the daemon gave up.
     #[error("the system failed inside: {0}")]
     Internal(String),
+}
+
+/// Why an update does not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateRefused {
+    /// What follows what.
+    #[error(transparent)]
+    Updater(#[from] UpdateError),
+    /// Another job runs.
+    #[error("something else runs for the update; wait for its end")]
+    Busy,
+    /// Somebody stopped it.
+    #[error("the download was stopped")]
+    Stopped,
+    /// The cloud's package is not the one that it offered.
+    #[error("the package at the cloud is not the one that was offered; check again")]
+    Swapped,
+    /// The connection broke again and again.
+    #[error("{0}; what came stays, and the download goes on once the cloud answers")]
+    Unreachable(String),
+    /// A file that was copied over did not arrive.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// A file that was copied over is not taken.
+    #[error("{}", .0.explanation)]
+    NotTaken(Why),
+    /// The package was not written.
+    #[error("{}", .0.explanation)]
+    NotWritten(Why),
+}
+
+impl UpdateRefused {
+    /// HTTP status and word.
+    fn code(&self) -> (u16, &str) {
+        match self {
+            Self::Updater(error) => updater_code(error),
+            Self::Busy => (409, "update_busy"),
+            Self::Stopped => (409, "stopped"),
+            Self::Swapped => (502, "package_swapped"),
+            Self::Unreachable(_) => (502, "cloud_unreachable"),
+            Self::Copy(CopyError::Truncated { .. }) => (400, "truncated"),
+            Self::Copy(CopyError::Disk(error)) => partial_code(error),
+            Self::Copy(_) => (413, "too_large"),
+            Self::NotTaken(why) => (422, &why.reason),
+            Self::NotWritten(why) => (409, &why.reason),
+        }
+    }
+}
+
+const fn updater_code(error: &UpdateError) -> (u16, &'static str) {
+    match error {
+        UpdateError::NothingOffered => (409, "nothing_offered"),
+        UpdateError::NothingDownloaded => (409, "nothing_downloaded"),
+        UpdateError::NothingApplied => (409, "nothing_applied"),
+        UpdateError::Restarting => (409, "restarting"),
+        UpdateError::Altered(_) => (409, "package_altered"),
+        UpdateError::Offer(_) => (502, "bad_offer"),
+        UpdateError::Partial(error) => partial_code(error),
+        _ => (500, "storage"),
+    }
+}
+
+const fn partial_code(error: &PartialError) -> (u16, &'static str) {
+    match error {
+        PartialError::DiskFull { .. } => (507, "disk_full"),
+        PartialError::Longer(_) => (502, "longer_than_announced"),
+        PartialError::Hash { .. } => (502, "hash_differs"),
+        PartialError::Source(_) => (502, "cloud_unreachable"),
+        _ => (500, "storage"),
+    }
+}
+
+impl From<UpdateRefused> for Error {
+    fn from(refused: UpdateRefused) -> Self {
+        Self::Update(Box::new(refused))
+    }
+}
+
+impl From<UpdateError> for Error {
+    fn from(error: UpdateError) -> Self {
+        UpdateRefused::from(error).into()
+    }
 }
 
 impl Error {
@@ -121,7 +214,8 @@ impl Error {
             Self::Erased => 410,
             Self::NotFound(_) => 404,
             Self::BadRequest(_) => 400,
-            Self::NoCloud | Self::NoPosition(_) => 503,
+            Self::NoCloud | Self::NoPosition(_) | Self::NoUpdates(_) => 503,
+            Self::Update(refused) => refused.code().0,
             Self::Tee(error) => tee_code(error).0,
             Self::Cloud(error) => error.refusal().map_or(502, |refusal| refusal.status),
             Self::Userdata(ChangeError::Io(error)) | Self::Io { source: error, .. } => {
@@ -171,6 +265,8 @@ impl Error {
             Self::Vault(VaultError::Altered { .. } | VaultError::NoArea) => "altered",
             Self::Vault(_) => "files",
             Self::Transfer(error) => transfer_code(error).1,
+            Self::NoUpdates(_) => "no_updates",
+            Self::Update(refused) => refused.code().1,
             Self::Userdata(_) => "userdata",
             Self::Internal(_) => "internal",
         }

@@ -1,6 +1,7 @@
 //! For tests: a cloud on a Unix socket that keeps the rules of `wire` as far as a device sees
 //! them, and a modem on another.
 
+use crate::fake_updates::{self, FakeReleases};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -29,6 +30,7 @@ const CONTENT_KEY: [u8; 16] = [9; 16];
 
 /// The fake.
 pub(crate) struct FakeCloud {
+    pub(crate) releases: Arc<FakeReleases>,
     state: Mutex<Data>,
     tickets: EcdsaKey,
     changed: watch::Sender<u64>,
@@ -59,8 +61,12 @@ impl FakeCloud {
     pub(crate) fn start(socket: &Path, now_ms: u64, serial: &str) -> Arc<Self> {
         let data = Data { now_ms, serial: serial.into(), next_event: 1, ..Data::default() };
         let tickets = EcdsaKey::generate(Curve::P256).unwrap();
-        let cloud =
-            Arc::new(Self { state: Mutex::new(data), tickets, changed: watch::Sender::new(0) });
+        let cloud = Arc::new(Self {
+            releases: Arc::default(),
+            state: Mutex::new(data),
+            tickets,
+            changed: watch::Sender::new(0),
+        });
         let app = Router::new()
             .route("/v1/attest/challenge", post(challenge))
             .route("/v1/sessions", post(sign_in))
@@ -76,7 +82,8 @@ impl FakeCloud {
             .route("/v1/push/registrations", post(register))
             .route("/v1/activation/state", post(activation_state))
             .route("/v1/activation", post(activate))
-            .with_state(cloud.clone());
+            .with_state(cloud.clone())
+            .merge(fake_updates::router(cloud.releases.clone()));
         let listener = bind_unix(socket, 0o600).unwrap();
         tokio::spawn(serve_unix(listener, app, Limits::default(), std::future::pending()));
         cloud

@@ -4,7 +4,7 @@
 //! - [`api`]: the local API, for programs. [`screen`]: the phone's screen, for people. Both call
 //!   the device and hold no logic.
 //! - [`userdata`], [`record`]: what lasts.
-//! - [`tee`], [`modem`], [`images`]: the neighbours.
+//! - [`tee`], [`modem`], [`images`], [`installer`]: the neighbours.
 //! - [`daemon`]: descriptors, sockets and tasks; [`config`]: what the stages before hand over.
 //!
 //! It runs inside the namespaces that the bootloader made, and starts no program.
@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod device;
 pub mod error;
 pub mod images;
+pub mod installer;
 pub mod modem;
 pub mod percent;
 pub mod record;
@@ -26,5 +27,7 @@ pub mod userdata;
 mod fake_cloud;
 #[cfg(test)]
 mod fake_tee;
+#[cfg(test)]
+mod fake_updates;
 #[cfg(test)]
 mod tests;

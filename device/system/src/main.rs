@@ -1,14 +1,16 @@
 //! The program that `init` starts: descriptors in, the daemon, an exit code out.
 
 use board::flash::Flash;
+use board::power::PowerRequest;
 use board::report::{BootArgs, Record, Slot};
 use board::verdict::{Check, Refusal};
 use board::{exec, fds};
 use device_link::session::{Cloud, ServerTime};
 use device_system::config::Config;
 use device_system::daemon::{self, Sockets};
-use device_system::device::{BootError, Device, Folders, Parts};
+use device_system::device::{BootError, Device, Ending, Folders, Parts};
 use device_system::images::FlashImages;
+use device_system::installer;
 use device_system::modem::Modem;
 use device_system::tee::TeeSocket;
 use device_system::userdata::Partition;
@@ -86,16 +88,21 @@ async fn serve(config: &Config, log: &File, power: &OwnedFd) -> Result<(), Box<d
     let stop = async move {
         terminate.recv().await;
     };
-    daemon::run(device.clone(), sockets, ready, stop).await;
-    Ok(())
+    match daemon::run(device.clone(), sockets, ready, stop).await {
+        // `init` passes it on to the power chip.
+        Some(Ending::Restarts) => std::process::exit(PowerRequest::Restart.exit_code()),
+        _ => Ok(()),
+    }
 }
 
 /// Puts the device together from what `init` left.
 fn assemble(config: &Config, flash: &Flash) -> Result<Arc<Device>, Box<dyn Error>> {
     let clock = Arc::new(SystemClock::default());
     let radio = config.run.join("radio.sock");
+    let mut channel = "stable".to_owned();
     let cloud = match config.cloud()? {
         Some(address) => {
+            channel = address.channel;
             let way = Connector::Proxy(radio.clone());
             let client = Client::new(&address.url, address.ca_pem.as_bytes(), way)?;
             Some(Cloud::new(client, Arc::new(ServerTime::new(clock.clone()))))
@@ -105,6 +112,9 @@ fn assemble(config: &Config, flash: &Flash) -> Result<Arc<Device>, Box<dyn Error
     let place = flash.partition("userdata")?;
     let bytes = usize::try_from(place.size_bytes())?;
     let partition = Partition::new(flash.file().try_clone()?, place.offset_bytes(), bytes);
+    let folders = Folders { data: config.data.clone() };
+    let slots = (Flash::open(flash.file().try_clone()?)?, config.boot.slot);
+    let update = installer::assemble(&config.system, &channel, slots, folders.update());
     Ok(Device::start(Parts {
         tee: Arc::new(TeeSocket::connect(&config.run.join("tee.sock"))?),
         clock,
@@ -113,7 +123,7 @@ fn assemble(config: &Config, flash: &Flash) -> Result<Arc<Device>, Box<dyn Error
         modem: Modem::new(&radio),
         way: Connector::Proxy(radio),
         partition,
-        folders: Folders { data: config.data.clone() },
+        folders,
         boot_no: config.boot.boot_no,
         boot_key: config.boot_key.clone(),
         corrupt: config.corrupt,
@@ -121,6 +131,7 @@ fn assemble(config: &Config, flash: &Flash) -> Result<Arc<Device>, Box<dyn Error
             flash: Flash::open(flash.file().try_clone()?)?,
             slot: config.boot.slot,
         }),
+        update,
     })?)
 }
 
@@ -139,7 +150,7 @@ fn prove_itself(device: &Device, flash: &Flash, boot: &BootArgs) -> Result<(), B
         flash.put_slots(&slots)?;
     }
     device.boot_succeeded()?;
-    Ok(())
+    Ok(device.update_proved()?)
 }
 
 /// One line in the boot log. Nobody reading is no reason to stop.

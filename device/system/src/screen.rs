@@ -6,17 +6,20 @@
 //! | `GET /` | the page for the state that the device is in |
 //! | `GET /files?path=` | a folder, open devices only |
 //! | `GET /files/content?path=` | a file as a download, open devices only |
-//! | `GET /events` | `text/event-stream`: `{"revision", "state", "asking"}` at every change |
+//! | `GET /update` | the system's update, open devices only |
+//! | `GET /events` | `text/event-stream`: `{"revision", "state", "asking", "job"}` at every change |
 //! | `POST /unlock` `/lock` `/enrol` | the screen lock; the PIN is typed on the trusted screen |
 //! | `POST /alarm/dismiss` | silences the alarm |
 //! | `POST /activation` `/lost-mode/end` `/sign-in` `/find/enable` | the account |
 //! | `POST /notifications/clear` | one (`id`) or all |
+//! | `POST /update/check` `/update/download` `/update/apply` `/update/restart` `/update/discard` | the system's update, open devices only |
 //!
-//! Every POST answers 303 to `/`, which shows what came of it. Against other sites: the host
+//! Every POST answers 303 to its page (`/` or `/update`), which shows what came of it. Against other sites: the host
 //! must be a loopback name (DNS rebinding), and a POST must come from a page of this origin.
 
 mod guard;
 mod pages;
+mod update;
 
 use crate::device::{Device, EntryKind, View, blocking};
 use crate::error::Error;
@@ -35,6 +38,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tee_api::TeeError;
 use tokio::sync::watch;
 
@@ -63,6 +67,7 @@ pub fn router(device: Arc<Device>, trusted_url: PathBuf) -> Router {
         .route("/sign-in", post(sign_in))
         .route("/find/enable", post(enable_find))
         .route("/notifications/clear", post(clear))
+        .merge(update::routes())
         .route("/phone.css", get(|| asset("text/css; charset=utf-8", CSS)))
         .route("/phone.js", get(|| asset("text/javascript; charset=utf-8", JS)))
         .route("/icon.svg", get(|| asset("image/svg+xml", ICON)))
@@ -139,14 +144,22 @@ fn download(path: &[u8], size: u64, body: Body) -> Response {
     (headers, body).into_response()
 }
 
+/// Between two events about how far a job of the update is.
+const PACE: Duration = Duration::from_millis(250);
+
 /// One event now, and one at every change, until the reader goes.
 async fn events(State(screen): State<Screen>) -> Response {
     let mut revision = screen.device.revision();
     revision.mark_changed();
-    let pieces = stream::unfold((screen, revision), |(screen, mut revision)| async move {
-        revision.changed().await.ok()?;
+    let course = screen.device.update_course();
+    let state = (screen, revision, course);
+    let pieces = stream::unfold(state, |(screen, mut revision, mut course)| async move {
+        tokio::select! {
+            changed = revision.changed() => changed.ok()?,
+            () = update::moves(course.as_mut()) => {}
+        }
         let piece = event(&screen, &mut revision);
-        Some((Ok::<_, std::convert::Infallible>(piece), (screen, revision)))
+        Some((Ok::<_, std::convert::Infallible>(piece), (screen, revision, course)))
     });
     let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
     (headers, Body::from_stream(pieces)).into_response()
@@ -155,8 +168,9 @@ async fn events(State(screen): State<Screen>) -> Response {
 fn event(screen: &Screen, revision: &mut watch::Receiver<u64>) -> String {
     let revision = *revision.borrow_and_update();
     let asking = screen.device.prompt().is_some();
-    let state = pages::state(&screen.device);
-    let event = serde_json::json!({"revision": revision, "state": state, "asking": asking});
+    let (state, job) = (pages::state(&screen.device), screen.device.update_job());
+    let event =
+        serde_json::json!({"revision": revision, "state": state, "asking": asking, "job": job});
     format!("data: {event}\n\n")
 }
 
@@ -258,7 +272,11 @@ fn done<T>(screen: &Screen, result: Result<T, Error>) -> Response {
 }
 
 fn to_home() -> Response {
-    (StatusCode::SEE_OTHER, [(LOCATION, "/")]).into_response()
+    to("/")
+}
+
+fn to(page: &'static str) -> Response {
+    (StatusCode::SEE_OTHER, [(LOCATION, page)]).into_response()
 }
 
 fn malformed() -> Response {

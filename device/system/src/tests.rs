@@ -4,5 +4,6 @@
 mod bench;
 mod find;
 mod locks;
+mod update;
 
 pub(crate) use bench::Bench;

@@ -219,8 +219,13 @@ fn keep_running(
         let start = Instant::now();
         let system = launch.spawn().map_err(failed("starting the system"))?;
         handover.log.process("system", 0);
-        let how = wait_for(system).map_err(failed("waiting for the system"))?;
+        let status = wait_for(system).map_err(failed("waiting for the system"))?;
+        let how = describe(status);
         handover.log.write(&Record::Ended { name: "system".into(), how: how.clone() });
+        // The system asks for a restart as this kernel does: with its exit code.
+        if status.exit_status() == Some(PowerRequest::Restart.exit_code()) {
+            return Err(Halt::Power(PowerRequest::Restart));
+        }
         runs = runs.saturating_add(1);
         if runs >= TRIAL_RUNS && is_on_trial(flash, handover.arguments.slot) {
             let reason = format!("the system of this slot never came up; it {how} {runs} times");
@@ -241,10 +246,10 @@ fn is_on_trial(flash: &Flash, slot: Slot) -> bool {
 }
 
 /// Waits until `program` ends. As process 1 it collects every orphan that ends meanwhile.
-fn wait_for(program: Pid) -> Result<String, Errno> {
+fn wait_for(program: Pid) -> Result<WaitStatus, Errno> {
     loop {
         match wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if pid == program => return Ok(describe(status)),
+            Ok(Some((pid, status))) if pid == program => return Ok(status),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }

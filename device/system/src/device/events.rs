@@ -143,6 +143,9 @@ impl Device {
         if before != connected {
             self.touch();
         }
+        if connected {
+            self.wake_update();
+        }
     }
 
     /// Where the device is.

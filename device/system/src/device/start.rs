@@ -1,6 +1,7 @@
 //! The start: from the TEE's word on the userdata partition to a device that answers.
 
 use super::factory::serial_number;
+use super::update::{UpdateParts, Updates};
 use super::{Device, Images, Live};
 use crate::error::Error;
 use crate::modem::Modem;
@@ -32,6 +33,12 @@ impl Folders {
     /// The system's own files.
     pub(super) fn system(&self) -> PathBuf {
         self.data.join("system")
+    }
+
+    /// Where packages of the system's updates lie.
+    #[must_use]
+    pub fn update(&self) -> PathBuf {
+        self.data.join("update")
     }
 
     pub(super) fn journal(&self) -> PathBuf {
@@ -71,6 +78,8 @@ pub struct Parts {
     pub corrupt: bool,
     /// What it boots from.
     pub images: Arc<dyn Images>,
+    /// How it is updated, or why it can't be.
+    pub update: Result<UpdateParts, String>,
 }
 
 /// What was booted.
@@ -125,6 +134,14 @@ impl Device {
             }
             false => Stores::open(&tee, &*entropy, &partition, &folders)?,
         };
+        // A device that can't be updated, say for a full disk, is a device all the same.
+        let updates = parts.update.and_then(|update| {
+            let updates = Updates::open(update, &folders.update(), parts.boot_no);
+            updates.map_err(|error| error.to_string())
+        });
+        if let Err(reason) = &updates {
+            tracing::warn!(reason, "no updates");
+        }
         let live = Live {
             serial,
             locked: lock.enrolled,
@@ -150,6 +167,7 @@ impl Device {
             boot_no: parts.boot_no,
             booted,
             images: parts.images,
+            updates,
             partition,
             userdata: Mutex::new(stores.userdata),
             inbox: Mutex::new(stores.inbox),

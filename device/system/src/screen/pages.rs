@@ -11,22 +11,22 @@ use effects::UnixMillis;
 const MAX_ENTRIES: usize = 2000;
 
 /// What surrounds every page.
-struct Frame {
-    revision: u64,
-    state: String,
-    view: &'static str,
-    clock: String,
-    date: String,
-    connected: bool,
-    unlocked: bool,
-    boot_state: &'static str,
-    boot_warning: Option<String>,
-    corrupt: bool,
-    alarm: bool,
-    asking: bool,
-    trusted_screen: Option<String>,
-    prompt_title: &'static str,
-    notice: Option<String>,
+pub(super) struct Frame {
+    pub(super) revision: u64,
+    pub(super) state: String,
+    pub(super) view: &'static str,
+    pub(super) clock: String,
+    pub(super) date: String,
+    pub(super) connected: bool,
+    pub(super) unlocked: bool,
+    pub(super) boot_state: &'static str,
+    pub(super) boot_warning: Option<String>,
+    pub(super) corrupt: bool,
+    pub(super) alarm: bool,
+    pub(super) asking: bool,
+    pub(super) trusted_screen: Option<String>,
+    pub(super) prompt_title: &'static str,
+    pub(super) notice: Option<String>,
 }
 
 struct Note {
@@ -148,7 +148,7 @@ pub(super) fn files(screen: &Screen, path: &[u8], listing: &Listing) -> askama::
     .render()
 }
 
-fn frame(screen: &Screen) -> Frame {
+pub(super) fn frame(screen: &Screen) -> Frame {
     let device = &screen.device;
     // Read first: a change while the page is made is then seen as one.
     let revision = *device.revision().borrow();
@@ -246,7 +246,7 @@ fn row(folder: &[u8], entry: &Entry) -> Row {
     Row { name: String::from_utf8_lossy(&entry.name).into_owned(), kind, detail, href }
 }
 
-fn size_in_words(bytes: u64) -> String {
+pub(super) fn size_in_words(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
         return format!("{bytes} B");

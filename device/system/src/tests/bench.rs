@@ -4,6 +4,7 @@ use crate::daemon::{self, Sockets};
 use crate::device::{Device, Folders, Parts};
 use crate::fake_cloud::{FakeCloud, start_modem};
 use crate::fake_tee::FakeTee;
+use crate::fake_updates::FakeInstaller;
 use crate::modem::Modem;
 use crate::tee::Tee;
 use crate::userdata::Partition;
@@ -28,6 +29,9 @@ pub(crate) struct Bench {
     pub(crate) device: Arc<Device>,
     daemon: JoinHandle<()>,
     boots: u64,
+    pub(crate) installer: Arc<FakeInstaller>,
+    /// The build that the slot holds which boots next.
+    build: &'static str,
 }
 
 impl Bench {
@@ -49,9 +53,11 @@ impl Bench {
         start_modem(&folder.path().join("run/radio.sock"));
         tee.trusts(cloud.ticket_key());
         let clock = Arc::new(ManualClock::new(UnixMillis(1_000_000)));
-        let device = start(folder.path(), &tee, &clock, 1);
+        let installer = Arc::new(FakeInstaller::default());
+        let device = start(folder.path(), &tee, &clock, 1, (&installer, "b1"));
         let daemon = serve(&device, folder.path());
-        let bench = Self { folder, tee, cloud, clock, device, daemon, boots: 1 };
+        let (boots, build) = (1, "b1");
+        let bench = Self { folder, tee, cloud, clock, device, daemon, boots, installer, build };
         bench.answers().await;
         bench
     }
@@ -62,9 +68,15 @@ impl Bench {
         let _ = (&mut self.daemon).await;
         self.tee.reboot();
         self.boots += 1;
-        self.device = start(self.folder.path(), &self.tee, &self.clock, self.boots);
+        let slot = (&self.installer, self.build);
+        self.device = start(self.folder.path(), &self.tee, &self.clock, self.boots, slot);
         self.daemon = serve(&self.device, self.folder.path());
         self.answers().await;
+    }
+
+    /// What boots next.
+    pub(crate) const fn runs(&mut self, build: &'static str) {
+        self.build = build;
     }
 
     /// Set up by its owner: screen lock, account, find-device, open.
@@ -128,7 +140,13 @@ impl Drop for Bench {
     }
 }
 
-fn start(folder: &Path, tee: &Arc<FakeTee>, clock: &Arc<ManualClock>, boot_no: u64) -> Arc<Device> {
+fn start(
+    folder: &Path,
+    tee: &Arc<FakeTee>,
+    clock: &Arc<ManualClock>,
+    boot_no: u64,
+    (installer, build): (&Arc<FakeInstaller>, &str),
+) -> Arc<Device> {
     let flash = folder.join("userdata");
     let flash = File::options().read(true).write(true).open(flash).unwrap();
     let client = Client::unix(&folder.join("cloud.sock"));
@@ -146,6 +164,7 @@ fn start(folder: &Path, tee: &Arc<FakeTee>, clock: &Arc<ManualClock>, boot_no: u
         boot_key: Some("ab".repeat(32)),
         corrupt: false,
         images,
+        update: Ok(installer.parts(build)),
     })
     .unwrap()
 }
@@ -156,5 +175,8 @@ fn serve(device: &Arc<Device>, folder: &Path) -> JoinHandle<()> {
         let _ = std::fs::remove_file(run.join(socket));
     }
     let sockets = Sockets::bind(&run).unwrap();
-    tokio::spawn(daemon::run(device.clone(), sockets, || {}, std::future::pending()))
+    let run = daemon::run(device.clone(), sockets, || {}, std::future::pending());
+    tokio::spawn(async move {
+        let _ending = run.await;
+    })
 }
