@@ -188,6 +188,74 @@ pub(crate) struct Release {
     pub(crate) json: bool,
 }
 
+/// `holdfast device update`.
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+    #[command(flatten)]
+    pub(crate) act: UpdateActs,
+    /// Take this OTA zip instead of asking the cloud
+    #[arg(long, value_name = "OTA.zip", conflicts_with = "act")]
+    pub(crate) file: Option<PathBuf>,
+    /// Everything but the restart
+    #[arg(long, conflicts_with = "act")]
+    pub(crate) no_restart: bool,
+    /// One JSON object on standard output: how it stands at the end, or the refusal
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// One step only.
+#[derive(Debug, Args)]
+#[group(id = "act", multiple = false)]
+pub(crate) struct UpdateActs {
+    /// Only say how far the update is
+    #[arg(long)]
+    status: bool,
+    /// Only ask the cloud what there is
+    #[arg(long)]
+    check: bool,
+    /// Only download what the last check found, and apply it later
+    #[arg(long)]
+    download: bool,
+    /// Only write what was downloaded to the other slot, while the system runs
+    #[arg(long)]
+    apply: bool,
+    /// Only restart into what was applied
+    #[arg(long)]
+    restart: bool,
+    /// Throw the update and its package away
+    #[arg(long)]
+    discard: bool,
+}
+
+/// Which step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UpdateAct {
+    Status,
+    Check,
+    Download,
+    Apply,
+    Restart,
+    Discard,
+}
+
+impl UpdateActs {
+    /// The one step that was asked for; none: the whole way.
+    pub(crate) fn only(&self) -> Option<UpdateAct> {
+        let asked = [
+            (self.status, UpdateAct::Status),
+            (self.check, UpdateAct::Check),
+            (self.download, UpdateAct::Download),
+            (self.apply, UpdateAct::Apply),
+            (self.restart, UpdateAct::Restart),
+            (self.discard, UpdateAct::Discard),
+        ];
+        asked.into_iter().find(|(asked, _)| *asked).map(|(_, act)| act)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Device {
     /// Make a board: fuses, keys, certificate, signed flash image
@@ -291,6 +359,13 @@ pub(crate) enum Device {
         #[arg(value_name = "SLOT")]
         slot: usize,
     },
+    /// Update the device's system: check, download, apply, restart, each by itself or all at once
+    ///
+    /// Alone it goes the whole way from wherever the update stands, and waits until the new system
+    /// is up. Interrupted, the same command goes on; a download goes on where it was cut. That
+    /// there is nothing to do is exit code 0.
+    #[command(after_help = EXITS)]
+    Update(Update),
     /// Say how the device is; exit code 1 while it is off or its system is not up
     #[command(after_help = EXITS)]
     Status {

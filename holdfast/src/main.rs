@@ -13,6 +13,7 @@ mod sample;
 mod state;
 mod story;
 mod tools;
+mod update;
 
 use args::{Cli, Command};
 use clap::Parser;

@@ -16,6 +16,7 @@ mod step;
 mod world;
 
 pub(crate) use device::{BoardStatus, stage_line};
+pub(crate) use everyday::size;
 pub(crate) use manufacture::{Enrolling, make_alone};
 pub(crate) use release::release;
 pub(crate) use world::Memory;

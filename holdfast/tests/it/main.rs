@@ -17,4 +17,5 @@ mod readme;
 mod recovery;
 mod run;
 mod size;
+mod update;
 mod verity_run;

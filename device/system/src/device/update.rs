@@ -178,7 +178,7 @@ impl Device {
         let course = updates.jobs.begin(Kind::Apply)?;
         self.touch();
         tokio::spawn(async move {
-            let applied = blocking(&device, |device| Ok(device.apply()?)).await;
+            let applied = blocking(&device, Self::apply).await;
             device.end_job(applied);
         });
         Ok(course)

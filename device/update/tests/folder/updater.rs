@@ -91,7 +91,8 @@ impl Bench {
 fn s2_6_from_an_offer_to_a_system_that_runs_over_a_restart_at_every_step() {
     let package = bytes(300_000);
     let mut bench = Bench::new();
-    let steps: [(&str, fn(&Bench, &[u8])); 5] = [
+    type Step = fn(&Bench, &[u8]);
+    let steps: [(&str, Step); 5] = [
         ("available", |bench, package| bench.is_offered(package)),
         ("downloaded", |bench, package| bench.downloads(package)),
         ("applying", |bench, _| drop(bench.updater.begin_apply().unwrap().unwrap())),

@@ -76,9 +76,8 @@ impl Device {
                 )
             );
             if !noted {
-                let pause = move |device: &Self| {
-                    Ok(device.updates()?.updater.paused(why).map_err(Error::from)?)
-                };
+                let pause =
+                    move |device: &Self| device.updates()?.updater.paused(why).map_err(Error::from);
                 blocking(self, pause).await?;
             }
         }
