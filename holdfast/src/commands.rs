@@ -113,7 +113,7 @@ pub(crate) async fn device(command: Device) -> Result<Exit> {
 /// A state folder with a device in it.
 fn made(given: &StateDir) -> Result<State> {
     let state = State::open_existing(given.dir.as_deref())?;
-    if !state.path("device/made.json").is_file() {
+    if !state.path(story::MADE).is_file() {
         let folder = state.root().display();
         let how = "`holdfast device make` makes one";
         return Err(Lacking(format!("there is no device in {folder}; {how}")).into());

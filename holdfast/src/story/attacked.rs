@@ -23,7 +23,7 @@ use wire::account::{Forgot, Reset};
 use wire::attest::Evidence as Chain;
 use wire::find::Command;
 
-/// Partitions that a boot of slot a uses, without their suffix.
+/// Partitions that a boot uses, without their slot's suffix.
 const PARTITIONS: [&str; 9] =
     ["bl1", "tee", "bl2", "boot", "vbmeta", "system", "baseband", "misc", "userdata"];
 

@@ -2,17 +2,28 @@
 
 use anyhow::{Context, Result};
 use bootimg::gpt::{Gpt, HEAD_BYTES, TAIL_BYTES};
+use bootimg::misc::SlotMetadata;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// The partition that a boot of slot a uses for `name`: its full name, first byte and length.
+/// The partition that the next boot uses for `name`: its full name, first byte and length.
 pub(crate) fn partition(flash: &File, name: &str) -> Result<(String, u64, u64)> {
     let gpt = read(flash)?;
+    let slotted = format!("{name}{}", next_slot(flash, &gpt)?);
     let partition = gpt
-        .partition(&format!("{name}_a"))
+        .partition(&slotted)
         .or_else(|| gpt.partition(name))
         .with_context(|| format!("the flash image has no partition {name}"))?;
     Ok((partition.name.clone(), partition.offset_bytes(), partition.size_bytes()))
+}
+
+/// The suffix of the slot that the ROM tries next.
+fn next_slot(flash: &File, gpt: &Gpt) -> Result<&'static str> {
+    let misc = gpt.partition("misc").context("the flash image has no partition misc")?;
+    let mut bytes = vec![0; usize::try_from(misc.size_bytes())?];
+    flash.read_exact_at(&mut bytes, misc.offset_bytes())?;
+    let slot = SlotMetadata::parse_partition(&bytes)?.choose().context("no slot is bootable")?;
+    Ok(slot.suffix())
 }
 
 /// The partition table.
@@ -28,7 +39,7 @@ pub(crate) fn read(flash: &File) -> Result<Gpt> {
 /// Partitions that a slot has.
 pub(crate) const SLOTTED: [&str; 7] = ["bl1", "tee", "bl2", "boot", "vbmeta", "system", "baseband"];
 
-/// Copies partitions of slot a from one flash image into another.
+/// Copies the partitions of one flash image's next slot into those of another's.
 pub(crate) fn transplant(from: &File, to: &File, names: &[&str]) -> Result<()> {
     let mut buffer = vec![0; 1 << 20];
     for name in names {

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use wire::attest::{Enrolled, Enrolment};
 
+/// What was made, as evidence; where it is, there is a device.
+pub(crate) const MADE: &str = "device/made.json";
 /// The rollback index of an older image that attackers have.
 const OLDER_INDEX: u64 = 1;
 
@@ -170,7 +172,7 @@ async fn make(
         "certificates": certificates,
         "enrolled": enroller.map(|it| &it.config.url),
     });
-    state.write_private("device/made.json", &serde_json::to_vec(&evidence)?)?;
+    state.write_private(MADE, &serde_json::to_vec(&evidence)?)?;
     memory.cloud_url = enroller.map(|it| it.config.url.clone());
     memory.keycenter_url = enrolled.map(|it| it.keycenter_url);
     memory.manufactured = true;
@@ -245,9 +247,8 @@ pub(crate) fn other_board(state: &State, folder: &Path) -> Result<()> {
 }
 
 fn made(state: &State) -> Result<Value> {
-    const FILE: &str = "device/made.json";
-    let json = std::fs::read(state.path(FILE)).with_context(|| state.damaged(FILE))?;
-    serde_json::from_slice(&json).with_context(|| state.damaged(FILE))
+    let json = std::fs::read(state.path(MADE)).with_context(|| state.damaged(MADE))?;
+    serde_json::from_slice(&json).with_context(|| state.damaged(MADE))
 }
 
 fn partitions(image: &Path) -> Result<Vec<String>> {

@@ -13,11 +13,12 @@ mod release;
 mod search;
 mod signin;
 mod step;
+mod updated;
 mod world;
 
 pub(crate) use device::{BoardStatus, stage_line};
 pub(crate) use everyday::size;
-pub(crate) use manufacture::{Enrolling, make_alone};
+pub(crate) use manufacture::{Enrolling, MADE, make_alone};
 pub(crate) use release::release;
 pub(crate) use world::Memory;
 
@@ -189,7 +190,7 @@ impl Story {
         Ok(World { state: self.state.clone(), cloud, client, device })
     }
 
-    /// Chapters four to ten.
+    /// Chapters four to eleven.
     async fn last_chapters(&self, teller: &mut Teller, world: &mut World) -> Result<(), Stopped> {
         teller.reporter.chapter("Attest");
         let evidence = signin::attest(teller, &world.client, &world.device).await?;
@@ -213,7 +214,7 @@ impl Story {
         let scratch = tempfile_beside(self.state.root());
         let scratch = teller.quietly(scratch)?;
         let told = Tale { story: self, owner: &owner, left_out: &left_out, scratch: &scratch }
-            .lost_and_attacked(teller, world, &session, &evidence)
+            .lost_attacked_and_updated(teller, world, &session, &evidence)
             .await;
         if told.is_ok() && teller.exit() == Exit::Held {
             teller.reporter.waiting("removing the copies");
@@ -255,7 +256,7 @@ impl Story {
     }
 }
 
-/// The last three chapters.
+/// The last four chapters.
 struct Tale<'a> {
     story: &'a Story,
     owner: &'a Person,
@@ -265,9 +266,9 @@ struct Tale<'a> {
 }
 
 impl Tale<'_> {
-    /// Lost, Recovered and Attacked: the first two on the device itself while nobody uses it,
-    /// else on a copy; the attacks always on copies.
-    async fn lost_and_attacked(
+    /// Lost, Recovered, Attacked and Updated: the first two on the device itself while nobody uses
+    /// it, else on a copy; the others always on copies.
+    async fn lost_attacked_and_updated(
         &self,
         teller: &mut Teller,
         world: &mut World,
@@ -296,7 +297,12 @@ impl Tale<'_> {
             evidence,
         };
         attacked::attacked(teller, &attacker).await;
-        Ok(())
+        // Every attack put back what it changed.
+        teller.reporter.chapter("Updated");
+        let copied = teller.quietly(World::start_copy(&copies, &self.story.memory).await)?;
+        let played = updated::updated(teller, &copied, &world.state).await;
+        let _ = copied.stop().await;
+        played
     }
 
     async fn lost(

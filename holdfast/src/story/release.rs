@@ -61,7 +61,8 @@ impl Order {
                 security_patch: or(&asked.security_patch, first.release.security_patch),
             },
             incremental: asked.incremental.clone(),
-            timestamp: asked.timestamp.unwrap_or(now),
+            // A clock that is behind must not make a build that every device calls older.
+            timestamp: asked.timestamp.unwrap_or(now.max(FIRST_TIMESTAMP + 1)),
             index: asked.rollback_index,
         }
     }

@@ -3,6 +3,7 @@
 use super::clone;
 use super::cloud::Cloud;
 use super::device::{Device, Wiring};
+use super::manufacture::MADE;
 use crate::state::State;
 use anyhow::{Context, Result};
 use http_link::Client;
@@ -62,6 +63,7 @@ impl World {
     pub(crate) fn copy(state: &State, to: &State) -> Result<()> {
         clone::cloud(state, to)?;
         clone::device(&state.path("device"), &to.path("device"))?;
+        clone::copy_file(&state.path(MADE), &to.path(MADE))?;
         to.folder("log")?;
         Ok(())
     }

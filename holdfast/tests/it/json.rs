@@ -31,6 +31,9 @@ const ORDER: &[&str] = &[
     "restore",
 ];
 
+/// The steps behind the attacks.
+const UPDATE: &[&str] = &["update.publish", "update.download", "update.apply", "update.restart"];
+
 #[test]
 fn every_line_keeps_its_promise_for_a_user_without_rights() {
     let Some(user) = Unprivileged::new() else {
@@ -73,7 +76,9 @@ fn keeps_its_promise(told: &Told) {
     }
     let others = firsts.split_off(ORDER.len());
     assert_eq!(firsts, ORDER);
-    assert!(others.iter().all(|name| name.starts_with("attack.")), "{others:?}");
+    let (attacks, update) = others.split_at(others.len() - UPDATE.len());
+    assert!(attacks.iter().all(|name| name.starts_with("attack.")), "{attacks:?}");
+    assert_eq!(update, UPDATE);
     let boots: Vec<u64> =
         told.steps("boot.bl1").iter().filter_map(|step| step["boot_no"].as_u64()).collect();
     assert!(boots.windows(2).all(|two| two[0] < two[1]), "boots are counted: {boots:?}");

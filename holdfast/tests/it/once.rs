@@ -1,6 +1,7 @@
 //! The story on the sample: every step is there, holds, and says something that can be checked.
 
 use crate::run::{Up, path, state, tell};
+use serde_json::json;
 use std::time::Instant;
 
 const STEPS: &[&str] = &[
@@ -45,6 +46,10 @@ const STEPS: &[&str] = &[
     "attack.rpmb",
     "attack.cloud_plaintext",
     "attack.reset_password_in_lost_mode",
+    "update.publish",
+    "update.download",
+    "update.apply",
+    "update.restart",
 ];
 
 #[test]
@@ -73,6 +78,10 @@ fn the_whole_story_holds_and_a_second_run_goes_on() {
         let reason = told.held(attack)["reason"].as_str().unwrap_or_default().to_owned();
         assert!(reason.len() > 10, "{attack} gives no reason");
     }
+
+    let updated = &told.held("update.restart")["evidence"];
+    assert_eq!((&updated["slot"], &updated["before"]), (&json!("b"), &json!("a")));
+    assert_eq!(updated["counts"]["booted"], 1, "the cloud heard of it: {updated}");
 
     let account = told.held("account.sign_up")["evidence"]["account_id"].clone();
     let device = told.held("device.bind")["evidence"]["device_id"].clone();

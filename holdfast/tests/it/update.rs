@@ -1,7 +1,7 @@
 //! System update from a maker's build to a device that runs it: a real cloud, the real device, and
 //! the commands that a person types.
 
-use crate::run::{Up, holdfast, path, state};
+use crate::run::{Up, holdfast, path, state, tell};
 use http_link::{Client, Connector};
 use serde_json::{Value, json};
 use std::fs;
@@ -172,4 +172,10 @@ fn s2_6_a_device_takes_the_makers_next_build_from_the_cloud_step_by_step() {
         (&json!("installed"), &build["fingerprint"])
     );
     assert_eq!(bench.up.end(libc::SIGTERM), Some(0));
+
+    // The story goes on with a device that its owner has updated.
+    let told = tell(bench.state.path(), &[]);
+    assert_eq!(told.code, Some(0), "{told}");
+    let updated = &told.held("update.restart")["evidence"];
+    assert_ne!(updated["build"], build["fingerprint"], "{updated}");
 }
