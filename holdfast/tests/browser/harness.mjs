@@ -204,7 +204,7 @@ export async function downloaded(page, link) {
   return readFileSync(await download.path());
 }
 
-/** Sends JSON; gives back status and body. `at` has `socketPath`, or `url` and `ca`. */
+/** Sends JSON, or a buffer as it is; gives back status and body. `at` has `socketPath`, or `url` and `ca`. */
 export function call(at, method, route, { body, bearer } = {}) {
   const headers = { host: "localhost", "content-type": "application/json" };
   if (bearer) headers.authorization = `Bearer ${bearer}`;
@@ -225,7 +225,7 @@ export function call(at, method, route, { body, bearer } = {}) {
     const request = url ? https.request(url, options, answered) : http.request(options, answered);
     request.setTimeout(LIMIT_MS, () => request.destroy(new Error(`${route}: no answer`)));
     request.on("error", reject);
-    request.end(body && JSON.stringify(body));
+    request.end(Buffer.isBuffer(body) ? body : body && JSON.stringify(body));
   });
 }
 

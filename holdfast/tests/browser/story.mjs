@@ -3,6 +3,7 @@
 // than the window, a strict policy, a focus that shows. The pages are never reloaded from here:
 // what happens elsewhere must appear by itself.
 // Arguments: the story's `ready` object as JSON, a folder for screenshots.
+import { createHash, randomBytes } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import http from "node:http";
 import path from "node:path";
@@ -31,6 +32,7 @@ try {
   await act("a notification", () => notification(phone));
   await act("unlock on the trusted screen", () => unlock(phone));
   await act("files on the phone", () => phoneFiles(phone));
+  await act("system update", () => update(phone));
   await act("find-device's alarm", () => alarm(phone, console_));
   await act("lost mode", () => lost(phone, console_));
   await act("framing", () => framing());
@@ -190,6 +192,49 @@ async function phoneFiles(page) {
   const bytes = await downloaded(page, page.locator("a", { hasText: "to the reader.txt" }));
   must(bytes.equals(letter), "the phone's download differs from the file");
   await page.click('a[aria-label="Home"]');
+}
+
+/** To the last button: what is offered here is no package, so the device refuses to install it. */
+async function update(page) {
+  await page.click('a[href="/update"]');
+  await says(page, "Not checked yet");
+  await examine(page, "phone-update");
+  await tabTo(page, 'form[action="/update/check"] button');
+  await page.keyboard.press("Enter");
+  await says(page, "Up to date");
+  const build = await publish(randomBytes(3 << 20));
+  await page.click('form[action="/update/check"] button');
+  await says(page, build);
+  await examine(page, "phone-update-offered");
+  await tabTo(page, 'form[action="/update/download"] button');
+  await page.keyboard.press("Enter");
+  await says(page, "Downloaded");
+  await examine(page, "phone-update-downloaded");
+  await page.click('form[action="/update/apply"] button');
+  await says(page, "The update failed");
+  await examine(page, "phone-update-refused");
+  await page.click('a[aria-label="Home"]');
+}
+
+/** Offers these bytes to the device as a build of the day after its own. */
+async function publish(bytes) {
+  const { running } = (await call(device, "GET", "/v1/update")).body;
+  const maker = JSON.parse(readFileSync(path.join(state, "cloud/maker.json"), "utf8"));
+  const bearer = maker.credential;
+  const build = running.build.replace("/1:", "/next:");
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  const announced = await call(cloud, "POST", "/v1/makers/releases", {
+    bearer,
+    body: {
+      model: running.model, channel: running.channel, build, timestamp: running.timestamp + 86400,
+      security_patch: running.security_patch, percentage: 100, size: bytes.length, sha256,
+    },
+  });
+  must(announced.status === 201, `announcing: ${JSON.stringify(announced.body)}`);
+  const route = `/v1/makers/packages/${announced.body.packages[0].package_id}`;
+  const sent = await call(cloud, "PUT", route, { bearer, body: bytes });
+  must(sent.status < 300, `uploading: ${sent.status} ${JSON.stringify(sent.body)}`);
+  return build;
 }
 
 async function alarm(phone, page) {
