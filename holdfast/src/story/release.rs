@@ -62,7 +62,7 @@ impl Order {
             },
             incremental: asked.incremental.clone(),
             // A clock that is behind must not make a build that every device calls older.
-            timestamp: asked.timestamp.unwrap_or(now.max(FIRST_TIMESTAMP + 1)),
+            timestamp: asked.timestamp.unwrap_or_else(|| now.max(FIRST_TIMESTAMP + 1)),
             index: asked.rollback_index,
         }
     }
