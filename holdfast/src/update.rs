@@ -49,7 +49,7 @@ fn refusal_in(error: &anyhow::Error) -> Option<(&str, &str)> {
 
 /// Runs the command.
 pub(crate) async fn run(state: &State, asked: &Update) -> Result<Exit> {
-    let mut run = Run { state, api: system(state)?, show: Reporter::new(asked.json) };
+    let mut run = Run { state, api: system(state).await?, show: Reporter::new(asked.json) };
     let ended = run.act(asked).await;
     run.show.clear();
     let error = match ended {
@@ -310,13 +310,16 @@ fn pieces(
 }
 
 /// The system's local API, where the device is on.
-fn system(state: &State) -> Result<Client> {
+async fn system(state: &State) -> Result<Client> {
     let socket = state.path("device/run/holdfast.sock");
-    if std::os::unix::net::UnixStream::connect(&socket).is_err() {
-        let off = "the device is off: `holdfast device boot` powers it on";
-        return Err(Lacking(format!("{}: {off}", socket.display())).into());
+    let api = Client::unix(&socket);
+    match api.get("/v1/update").send_any().await {
+        Ok(_) => Ok(api),
+        Err(error) => {
+            let off = "the device is off: `holdfast device boot` powers it on";
+            Err(Lacking(format!("{}: {off} ({error})", socket.display())).into())
+        }
     }
-    Ok(Client::unix(&socket))
 }
 
 async fn board_status(state: &State) -> Result<BoardStatus> {

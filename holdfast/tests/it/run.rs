@@ -131,7 +131,7 @@ impl Unprivileged {
 }
 
 /// What `cargo build --workspace --bins` builds for a run.
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 14] = [
     "holdfast",
     "holdfast-keycenter",
     "holdfast-cloud",
@@ -143,6 +143,7 @@ const PROGRAMS: [&str; 13] = [
     "tee-os",
     "ta-keymint",
     "ta-gatekeeper",
+    "recovery",
     "baseband",
     "system",
 ];
