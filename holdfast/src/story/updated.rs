@@ -8,6 +8,7 @@ use super::world::World;
 use crate::report::Evidence;
 use crate::state::State;
 use anyhow::{Context, Result, bail, ensure};
+use board::report::Stage;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -36,9 +37,7 @@ pub(crate) async fn updated(
     teller.step("update.apply", async |_| apply(world).await.map(|it| ((), it))).await?;
     teller
         .step("update.restart", async |_| restart(world, &published).await.map(|it| ((), it)))
-        .await?;
-    let status = teller.boot(world.device.status()).await?;
-    teller.stages(&status)
+        .await
 }
 
 /// Builds the release, makes its OTA zip, announces it, uploads it, rolls it out to everybody.
@@ -131,10 +130,19 @@ async fn restart(world: &World, published: &Published) -> Result<Evidence> {
     ensure!(*running == published.fingerprint, "it runs {running}");
     let after = slot(world).await?;
     ensure!(after != before, "slot {after} runs as before");
+    let stages: Vec<Value> = world.device.status().await?.stages.iter().map(stage).collect();
     let counts = told(world, &published.release_id).await?;
     let line = format!("recovery checked it again; slot {after} runs the next build");
-    let object = json!({ "slot": after, "before": before, "build": running, "counts": counts });
+    let object = json!({
+        "slot": after, "before": before, "build": running, "counts": counts, "stages": stages,
+    });
     Ok(Evidence::new(line, object))
+}
+
+/// A stage of the new slot's boot. It is no `boot.…` step of its own: those are of the device that
+/// the story leaves behind.
+fn stage(stage: &Stage) -> Value {
+    json!({ "stage": stage.stage, "partition": stage.partition, "digest": stage.digest })
 }
 
 /// Waits until the cloud has heard that the device runs the release.

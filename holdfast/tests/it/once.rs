@@ -82,6 +82,8 @@ fn the_whole_story_holds_and_a_second_run_goes_on() {
     let updated = &told.held("update.restart")["evidence"];
     assert_eq!((&updated["slot"], &updated["before"]), (&json!("b"), &json!("a")));
     assert_eq!(updated["counts"]["booted"], 1, "the cloud heard of it: {updated}");
+    let stages = updated["stages"].as_array().unwrap();
+    assert!(stages.iter().any(|stage| stage["partition"] == "system_b"), "{updated}");
 
     let account = told.held("account.sign_up")["evidence"]["account_id"].clone();
     let device = told.held("device.bind")["evidence"]["device_id"].clone();
