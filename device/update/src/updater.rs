@@ -360,6 +360,13 @@ impl Updater {
         self.change(|state, _| state.phase = Phase::Restarting { update, boot_no })
     }
 
+    /// Whether an update of this updater's goes through recovery. Another one may: a maker's tool
+    /// can put a package and the message there too, and reads what recovery said itself.
+    #[must_use]
+    pub fn awaits_recovery(&self) -> bool {
+        matches!(self.lock().phase, Phase::Restarting { .. } | Phase::ReadyToRestart { .. })
+    }
+
     /// The device was started: what became of the restart? `boot_no` is this power-on, `bad` why
     /// recovery or the boot of the new system did not go well. Says whether the system that runs
     /// is the update, which has yet to prove itself.

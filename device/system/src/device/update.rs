@@ -114,7 +114,8 @@ impl Updates {
         boot_no: u64,
     ) -> Result<Self, UpdateError> {
         let updater = Updater::open(folder, parts.running)?;
-        if !updater.settle(boot_no, parts.installer.bad_end())? {
+        let awaited = updater.awaits_recovery();
+        if !updater.settle(boot_no, parts.installer.bad_end())? && awaited {
             parts.installer.forget_end();
         }
         Ok(Self { updater: Arc::new(updater), installer: parts.installer, jobs: Jobs::default() })
@@ -234,8 +235,11 @@ impl Device {
     /// The slot that runs is marked successful: an update that was on trial is installed.
     pub fn update_proved(&self) -> Result<(), Error> {
         if let Ok(updates) = &self.updates {
+            let awaited = updates.updater.awaits_recovery();
             updates.updater.proved()?;
-            updates.installer.forget_end();
+            if awaited {
+                updates.installer.forget_end();
+            }
             self.wake_update();
         }
         Ok(())

@@ -91,7 +91,8 @@ impl Log {
         let record = Record::Recovery { step: step.to_owned(), percent };
         let Ok(line) = serde_json::to_string(&record) else { return };
         if *last != line {
-            let _ = writeln!(&self.0, "{line}");
+            // In one write: other programs write to this pipe too.
+            let _ = (&self.0).write_all(format!("{line}\n").as_bytes());
             *last = line;
         }
     }
