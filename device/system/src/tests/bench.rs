@@ -10,7 +10,7 @@ use crate::tee::Tee;
 use crate::userdata::Partition;
 use device_link::session::{Cloud, ServerTime};
 use effects::{Clock as _, ManualClock, SystemClock, SystemEntropy, UnixMillis};
-use http_link::{Client, Connector};
+use http_link::{Client, Connector, Error as HttpError};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -179,4 +179,13 @@ fn serve(device: &Arc<Device>, folder: &Path) -> JoinHandle<()> {
     tokio::spawn(async move {
         let _ending = run.await;
     })
+}
+
+/// The status and the word of a refusal.
+pub(super) fn refusal<T>(answer: Result<T, HttpError>) -> (u16, String) {
+    match answer {
+        Err(HttpError::Refused(refusal)) => (refusal.status, refusal.error),
+        Err(other) => panic!("no refusal: {other}"),
+        Ok(_) => panic!("no refusal"),
+    }
 }

@@ -1,21 +1,12 @@
 //! Screen lock, factory, activation lock.
 
 use super::Bench;
-use super::bench::SERIAL;
+use super::bench::{SERIAL, refusal};
 use crate::fake_cloud::{LOGIN, PASSWORD};
 use crate::fake_tee::FakeTee;
 use http_link::Error;
 use serde_json::{Value, json};
 use wire::Base64;
-
-/// The status and the word of a refusal.
-fn refusal<T>(answer: Result<T, Error>) -> (u16, String) {
-    match answer {
-        Err(Error::Refused(refusal)) => (refusal.status, refusal.error),
-        Err(other) => panic!("no refusal: {other}"),
-        Ok(_) => panic!("no refusal"),
-    }
-}
 
 #[tokio::test]
 async fn s3_1_1_files_open_with_the_first_unlock_and_close_with_the_power() {

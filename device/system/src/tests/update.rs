@@ -1,8 +1,8 @@
 //! System updates over the local API, with a cloud whose connections break.
 
 use super::Bench;
+use super::bench::refusal;
 use futures_util::{StreamExt as _, stream};
-use http_link::Error;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -44,14 +44,6 @@ impl Bench {
         let releases = self.cloud.releases.clone();
         self.until("the reports", |_| releases.reports().len() >= due.len()).await;
         assert_eq!(releases.reports(), due);
-    }
-}
-
-fn refusal<T>(answer: Result<T, Error>) -> (u16, String) {
-    match answer {
-        Err(Error::Refused(refusal)) => (refusal.status, refusal.error),
-        Err(other) => panic!("no refusal: {other}"),
-        Ok(_) => panic!("no refusal"),
     }
 }
 
