@@ -396,6 +396,18 @@ mod tests {
     }
 
     #[test]
+    fn triple_des_agrees_with_cavp() {
+        // TCBCMMT3.rsp, count 0.
+        let key = [0xb5cb_1504_8023_26c7_u64, 0x3df1_86e3_e352_a20d, 0xe643_b0d6_3ee3_0e37];
+        let key = key.map(u64::to_be_bytes).concat().try_into().unwrap();
+        let initial = 0x43f7_9113_4c56_47ba_u64.to_be_bytes();
+        let mode = Mode::Cbc(&initial, Padding::None);
+        let text = 0xdcc1_53ce_f81d_6f24_u64.to_be_bytes();
+        let sealed = run(&Key::legacy_triple_des(&key), Direction::Encrypt, mode, &text);
+        assert_eq!(sealed.unwrap(), 0x9253_8bd8_af18_d3ba_u64.to_be_bytes());
+    }
+
+    #[test]
     fn lengths_and_paddings_that_do_not_fit_are_refused() {
         let key = Key::aes(&[7; 32]).unwrap();
         let none = Mode::Ecb(Padding::None);
