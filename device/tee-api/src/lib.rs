@@ -7,9 +7,12 @@
 
 pub mod boot;
 pub mod gatekeeper;
+mod identity;
 pub mod keymint;
 pub mod ree;
 pub mod ta;
+
+pub use identity::{Identity, Signer};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 

@@ -3,19 +3,19 @@
 use crate::boot_lock;
 use crate::corruption;
 use crate::mapping::Mapping;
-use crate::storage::{Changes, SecureStorage, StorageError};
+use crate::storage::{Changes, Owner, SecureStorage, StorageError};
 use board::report::BootArgs;
 use board::secure::{BL1_COUNTER, TEE_COUNTER};
 use board::verdict::{libavb_name, verify_under};
 use board::{Silicon, SiliconError, exec};
 use rustix::fd::OwnedFd;
 use std::os::fd::AsFd;
+use tee_api::TeeError;
 use tee_api::boot::{BootInfo, BootState, KaslrSeed, Reply, Request, Trust};
-use tee_api::{TaId, TeeError};
 use zeroize::Zeroizing;
 
 /// The OS's own objects.
-pub(crate) const OS: TaId = TaId([0; 16]);
+pub(crate) const OS: Owner = [0; 32];
 const ROLLBACK_OBJECT: &str = "rollback-indexes";
 /// Locations that AVB knows.
 pub(crate) const LOCATIONS: usize = 32;

@@ -1,37 +1,45 @@
 //! What TAs ask the OS for.
 
 use crate::os::Os;
-use crate::storage::{Changes, SecureStorage};
+use crate::storage::{Changes, Owner, SecureStorage};
 use crate::{boot, boot_lock};
 use board::{LifeCycle, SiliconError};
 use serde_bytes::ByteBuf;
 use tee_api::gatekeeper::Gatekeeper;
 use tee_api::keymint::KeyMint;
 use tee_api::ta::{Syscall, SyscallReply};
-use tee_api::{Protocol, TaId, TeeError};
+use tee_api::{Identity, Protocol, Signer, TaId, TeeError};
 use zeroize::Zeroizing;
+
+/// How a system call goes on.
+pub(crate) enum Answer {
+    /// This is the answer.
+    Now(SyscallReply),
+    /// [`Os::answer`] gives it, once what the TA waits for has happened.
+    #[expect(dead_code, reason = "calls between trusted applications and storage wait")]
+    Later,
+}
 
 /// The most random bytes at once.
 const MAX_RANDOM_BYTES: u16 = 256;
 
 impl Os {
     /// Answers a system call of the TA at `at`.
-    pub(crate) fn syscall(
-        &mut self,
-        at: usize,
-        syscall: Syscall,
-    ) -> Result<SyscallReply, TeeError> {
-        let id = self.tas[at].id;
-        Ok(match syscall {
-            Syscall::DeriveKey { label, context } => self.derive_key(id, &label, &context)?,
+    pub(crate) fn syscall(&mut self, at: usize, syscall: Syscall) -> Result<Answer, TeeError> {
+        let identity = self.tas[at].identity;
+        let owner = identity.owner();
+        Ok(Answer::Now(match syscall {
+            Syscall::DeriveKey { label, context } => self.derive_key(owner, &label, &context)?,
             Syscall::Random { bytes } => self.random(bytes)?,
             Syscall::StorageGet { name } => {
-                let value = self.storage()?.get(id, &name)?;
+                let value = self.storage()?.get(owner, &name)?;
                 SyscallReply::Bytes(ByteBuf::from(value.to_vec()))
             }
-            Syscall::StoragePut { name, value } => self.commit(id, vec![(name, value)], vec![])?,
-            Syscall::StorageDelete { names } => self.commit(id, vec![], names)?,
-            Syscall::StorageCommit { put, delete } => self.commit(id, put, delete)?,
+            Syscall::StoragePut { name, value } => {
+                self.commit(owner, vec![(name, value)], vec![])?
+            }
+            Syscall::StorageDelete { names } => self.commit(owner, vec![], names)?,
+            Syscall::StorageCommit { put, delete } => self.commit(owner, put, delete)?,
             Syscall::Uptime => SyscallReply::Number(self.silicon.uptime_ms().map_err(lost)?),
             Syscall::BootInfo => SyscallReply::BootInfo(self.boot.info()?.clone()),
             Syscall::InFactory => {
@@ -39,17 +47,17 @@ impl Os {
                 SyscallReply::Flag(life_cycle == LifeCycle::Factory)
             }
             Syscall::LeaveFactory => {
-                only(id, &[KeyMint::TA])?;
+                only(identity, &[KeyMint::TA])?;
                 self.silicon.deploy().map_err(lost)?;
                 SyscallReply::Done
             }
             Syscall::Serial => SyscallReply::Text(self.silicon.serial().map_err(lost)?),
             Syscall::AuthTokenKey => {
-                only(id, &[Gatekeeper::TA, KeyMint::TA])?;
+                only(identity, &[Gatekeeper::TA, KeyMint::TA])?;
                 SyscallReply::Bytes(ByteBuf::from(self.secrets.auth_token_key))
             }
             Syscall::BootSuccessful => {
-                only(id, &[Gatekeeper::TA])?;
+                only(identity, &[Gatekeeper::TA])?;
                 let storage = self.storage.as_mut().map_err(|error| error.clone())?;
                 self.boot.successful(&*self.silicon, storage)?;
                 SyscallReply::Done
@@ -59,12 +67,12 @@ impl Os {
                 SyscallReply::Trust(boot::trust(&*self.silicon, storage)?)
             }
             Syscall::SetBootLock { locked } => {
-                only(id, &[Gatekeeper::TA])?;
+                only(identity, &[Gatekeeper::TA])?;
                 boot_lock::set_locked(self.storage()?, locked)?;
                 SyscallReply::Done
             }
             Syscall::SetCustomKey { key } => {
-                only(id, &[Gatekeeper::TA])?;
+                only(identity, &[Gatekeeper::TA])?;
                 if !self.boot.is_unlocked()? {
                     let reason = "unlock the bootloader and restart first";
                     return Err(TeeError::BadState(reason.into()));
@@ -72,7 +80,7 @@ impl Os {
                 boot_lock::set_custom_key(self.storage()?, key)?;
                 SyscallReply::Done
             }
-        })
+        }))
     }
 
     fn storage(&mut self) -> Result<&mut SecureStorage, TeeError> {
@@ -80,8 +88,13 @@ impl Os {
     }
 
     /// Two TAs never get the same key, nor does one ever get a key of the OS.
-    fn derive_key(&self, id: TaId, label: &str, context: &[u8]) -> Result<SyscallReply, TeeError> {
-        let bound = [&id.0[..], context].concat();
+    fn derive_key(
+        &self,
+        owner: Owner,
+        label: &str,
+        context: &[u8],
+    ) -> Result<SyscallReply, TeeError> {
+        let bound = [&owner[..], context].concat();
         let key = self.silicon.derive(&format!("ta/{label}"), &bound).map_err(lost)?;
         Ok(SyscallReply::Bytes(ByteBuf::from(key)))
     }
@@ -96,19 +109,20 @@ impl Os {
 
     fn commit(
         &mut self,
-        id: TaId,
+        owner: Owner,
         put: Vec<(String, ByteBuf)>,
         delete: Vec<String>,
     ) -> Result<SyscallReply, TeeError> {
         let put = put.into_iter();
         let put = put.map(|(name, value)| (name, Zeroizing::new(value.into_vec()))).collect();
-        self.storage()?.commit(id, &Changes { put, delete })?;
+        self.storage()?.commit(owner, &Changes { put, delete })?;
         Ok(SyscallReply::Done)
     }
 }
 
-fn only(id: TaId, allowed: &[TaId]) -> Result<(), TeeError> {
-    if allowed.contains(&id) {
+/// Some services are for some of the maker's TAs only.
+fn only(caller: Identity, allowed: &[TaId]) -> Result<(), TeeError> {
+    if caller.signer == Signer::Maker && allowed.contains(&caller.uuid) {
         Ok(())
     } else {
         Err(TeeError::Denied("this service is not for this trusted application".into()))

@@ -5,7 +5,7 @@ use rustix::fd::OwnedFd;
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, VecDeque};
 use tee_api::ta::{Login, ToTa, Typed};
-use tee_api::{TaId, TeeError};
+use tee_api::{Identity, TeeError};
 
 /// A request for a TA.
 pub(crate) struct Job {
@@ -55,7 +55,7 @@ pub(crate) struct Ta {
     /// As `ta-keymint`.
     pub(crate) name: String,
     /// Who it is.
-    pub(crate) id: TaId,
+    pub(crate) identity: Identity,
     /// Its process's channel; `None` while it does not run.
     pub(crate) channel: Option<OwnedFd>,
     /// What it works on.
@@ -73,7 +73,7 @@ impl Ta {
     pub(crate) fn new(program: &Program) -> Self {
         Self {
             name: program.name.clone(),
-            id: program.id,
+            identity: Identity::of_maker(program.id),
             channel: None,
             current: None,
             queue: VecDeque::new(),

@@ -1,15 +1,14 @@
 //! The index: which objects there are, whose they are, and where they lie.
 //!
-//! Plain form, little-endian: `u32` entries, then for each `owner[16] | name length u8 | name |
+//! Plain form, little-endian: `u32` entries, then for each `owner[32] | name length u8 | name |
 //! version u64 | first block u16 | length u32`; `u16` extents to overwrite, each `first u16 |
 //! count u16`. Sealed with AES-256-GCM before it is stored.
 
-use super::{DATA_FIRST, MAX_NAME_BYTES, TOTAL_BLOCKS, blocks_for};
+use super::{DATA_FIRST, MAX_NAME_BYTES, Owner, TOTAL_BLOCKS, blocks_for};
 use std::collections::BTreeMap;
-use tee_api::TaId;
 
 /// An object's owner and name.
-pub(crate) type ObjectId = (TaId, String);
+pub(crate) type ObjectId = (Owner, String);
 
 /// Blocks behind each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,7 +67,7 @@ impl Index {
         let mut out = Vec::with_capacity(16 + self.entries.len() * 64);
         out.extend((self.entries.len() as u32).to_le_bytes());
         for ((owner, name), entry) in &self.entries {
-            out.extend(owner.0);
+            out.extend(owner);
             out.push(name.len() as u8);
             out.extend(name.as_bytes());
             out.extend(entry.version.to_le_bytes());
@@ -88,7 +87,7 @@ impl Index {
         let mut reader = Reader(bytes);
         let mut index = Self::default();
         for _ in 0..u32::from_le_bytes(reader.array()?) {
-            let owner = TaId(reader.array()?);
+            let owner = reader.array()?;
             let [length] = reader.array()?;
             let name = std::str::from_utf8(reader.take(length.into())?).ok()?.to_owned();
             let entry = Entry {
@@ -139,7 +138,7 @@ mod tests {
         for (at, name) in ["a", "b", "c"].into_iter().enumerate() {
             let first = DATA_FIRST + 10 * at as u16;
             let entry = Entry { version: at as u64, first, sealed_bytes: 300 };
-            index.entries.insert((TaId([at as u8; 16]), name.to_owned()), entry);
+            index.entries.insert(([at as u8; 32], name.to_owned()), entry);
         }
         index.scrub.push(Extent { first: DATA_FIRST + 100, count: 3 });
         index

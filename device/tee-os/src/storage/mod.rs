@@ -26,7 +26,7 @@ use crypto::kdf::hkdf_sha256;
 use index::{Entry, Extent, Index};
 use rpmb::{BLOCK_BYTES, Block, MAX_WRITE_FRAMES};
 use std::rc::Rc;
-use tee_api::{TaId, TeeError};
+use tee_api::TeeError;
 use zeroize::Zeroizing;
 
 /// Blocks of 256 bytes: 4 MiB.
@@ -44,6 +44,9 @@ const MAX_FREED: usize = 64;
 /// In front of each copy of the index: magic, generation, sealed length.
 const HEADER_BYTES: usize = 16;
 const MAGIC: [u8; 4] = *b"HFS1";
+
+/// Whose an object is: [`tee_api::Identity::owner`], or zeros for the OS itself.
+pub(crate) type Owner = [u8; 32];
 
 /// Why storage refused.
 #[derive(Debug, thiserror::Error)]
@@ -161,7 +164,7 @@ impl SecureStorage {
     }
 
     /// The content of an object.
-    pub(crate) fn get(&self, owner: TaId, name: &str) -> Result<Zeroizing<Vec<u8>>, StorageError> {
+    pub(crate) fn get(&self, owner: Owner, name: &str) -> Result<Zeroizing<Vec<u8>>, StorageError> {
         let id = (owner, name.to_owned());
         let entry = self.index.entries.get(&id).ok_or(StorageError::NotFound(id.1))?;
         let Extent { first, count } = entry.extent();
@@ -175,7 +178,7 @@ impl SecureStorage {
 
     /// Makes `changes` to the objects of `owner`. What a deletion freed is overwritten when this
     /// returns; what a replacement freed, by the next [`Self::overwrite_freed`].
-    pub(crate) fn commit(&mut self, owner: TaId, changes: &Changes) -> Result<(), StorageError> {
+    pub(crate) fn commit(&mut self, owner: Owner, changes: &Changes) -> Result<(), StorageError> {
         if self.stopped {
             return Err(StorageError::Stopped);
         }
@@ -212,7 +215,7 @@ impl SecureStorage {
     #[expect(clippy::type_complexity, reason = "a list of (block, bytes) needs no name")]
     fn plan(
         &self,
-        owner: TaId,
+        owner: Owner,
         changes: &Changes,
     ) -> Result<(Index, Vec<(u16, Vec<u8>)>), StorageError> {
         let version = self.generation + 1;
@@ -324,8 +327,8 @@ impl SecureStorage {
         Key::aes_256_gcm(key.expose())
     }
 
-    fn object_key(&self, owner: TaId) -> Key {
-        let key = hkdf_sha256::<32>(&self.secrets.storage_key, &[], &[b"objects", &owner.0]);
+    fn object_key(&self, owner: Owner) -> Key {
+        let key = hkdf_sha256::<32>(&self.secrets.storage_key, &[], &[b"objects", &owner]);
         Key::aes_256_gcm(key.expose())
     }
 }
@@ -342,8 +345,8 @@ fn index_aad(copy: Copy, header: &[u8; HEADER_BYTES]) -> Vec<u8> {
     [&header[..], &copy.first_block().to_le_bytes()].concat()
 }
 
-fn object_aad(owner: TaId, version: u64, name: &str) -> Vec<u8> {
-    [&owner.0[..], &version.to_le_bytes(), name.as_bytes()].concat()
+fn object_aad(owner: Owner, version: u64, name: &str) -> Vec<u8> {
+    [&owner[..], &version.to_le_bytes(), name.as_bytes()].concat()
 }
 
 fn check_size(name: &str, value: &[u8]) -> Result<(), StorageError> {

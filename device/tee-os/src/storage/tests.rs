@@ -6,8 +6,8 @@ use rpmb::{MemoryStore, RpmbDevice, Store};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-const TA: TaId = TaId(*b"storage-test-ta1");
-const OTHER: TaId = TaId(*b"storage-test-ta2");
+const TA: Owner = [1; 32];
+const OTHER: Owner = [2; 32];
 
 /// A board with only what storage needs. Power can be made to go before or after a write.
 struct TestBoard {

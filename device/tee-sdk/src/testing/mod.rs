@@ -4,9 +4,12 @@
 //! (which the test moves), prompts (which the test answers), life cycle, boot info. Commands
 //! and replies pass through their encoding.
 
+mod harness;
+
+pub use harness::{Asked, Harness};
+
 use crate::context::TrustedOs;
 use crate::{Instance, Question, TrustedApplication};
-use board::channel;
 use crypto::kdf::hkdf_sha256;
 use serde_bytes::ByteBuf;
 use std::cell::{RefCell, RefMut};
@@ -14,8 +17,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use tee_api::boot::{BootInfo, BootLock, BootState, Trust};
-use tee_api::ta::{FromTa, Login, Syscall, SyscallReply, ToTa, Typed};
-use tee_api::{Protocol, TaId, TeeError};
+use tee_api::ta::{Syscall, SyscallReply, Typed};
+use tee_api::{TaId, TeeError};
 
 /// The longest name of an object.
 const MAX_NAME_BYTES: usize = 64;
@@ -298,73 +301,3 @@ impl TrustedOs for FakeOs {
         self.state().answer(caller, syscall)
     }
 }
-
-/// A TA that runs in the test. Starting another one from the same [`FakeOs`] is what a panic
-/// and a clean restart look like.
-pub struct Harness<T: TrustedApplication> {
-    os: FakeOs,
-    instance: Instance<T>,
-}
-
-impl<T: TrustedApplication> Harness<T> {
-    /// A caller's `uid` opens session `session`. [`Harness::call`] needs none.
-    pub fn open(&mut self, session: u32, uid: u32) -> Result<(), TeeError> {
-        self.finish(ToTa::Open { session, login: Login { uid } }).map(drop)
-    }
-
-    /// Runs a command in session 1; questions get the answers that the test set.
-    pub fn call(
-        &mut self,
-        command: &<T::Protocol as Protocol>::Command,
-    ) -> Result<<T::Protocol as Protocol>::Reply, TeeError> {
-        let command = channel::encode(command).expect("test commands encode");
-        let reply = self.call_raw(&command)?;
-        Ok(channel::decode(&reply).expect("replies decode as the protocol's type"))
-    }
-
-    /// Sends bytes as a command, as a hostile caller can.
-    pub fn call_raw(&mut self, command: &[u8]) -> Result<Vec<u8>, TeeError> {
-        let command = ByteBuf::from(command);
-        self.finish(ToTa::Invoke { session: 1, command }).map(ByteBuf::into_vec)
-    }
-
-    /// Runs a command up to its question, and gives that; the person has not answered yet.
-    ///
-    /// # Panics
-    /// Where the command ends without a question.
-    pub fn ask(&mut self, command: &<T::Protocol as Protocol>::Command) -> Asked {
-        let command = ByteBuf::from(channel::encode(command).expect("test commands encode"));
-        match self.instance.handle(&mut self.os, ToTa::Invoke { session: 1, command }) {
-            FromTa::Ask { question, .. } => Asked(question),
-            _ => panic!("the command asked nothing"),
-        }
-    }
-
-    /// The person answers a question that stood.
-    pub fn answer(
-        &mut self,
-        Asked(question): Asked,
-        text: &str,
-    ) -> Result<<T::Protocol as Protocol>::Reply, TeeError> {
-        let answer = Ok(Typed(text.to_owned()));
-        let reply = self.finish(ToTa::Answered { question, answer })?;
-        Ok(channel::decode(&reply).expect("replies decode as the protocol's type"))
-    }
-
-    fn finish(&mut self, mut request: ToTa) -> Result<ByteBuf, TeeError> {
-        loop {
-            match self.instance.handle(&mut self.os, request) {
-                FromTa::Done(result) => return result,
-                FromTa::Ask { question, title, detail, secret } => {
-                    let answer = self.os.typed(Question { title, detail, secret });
-                    request = ToTa::Answered { question, answer };
-                }
-                FromTa::Syscall(_) => unreachable!("an instance calls the OS through its context"),
-            }
-        }
-    }
-}
-
-/// A question that stands.
-#[derive(Debug)]
-pub struct Asked(u32);

@@ -1,0 +1,66 @@
+//! What the board tells, and what was booted on it.
+
+use super::{Context, unexpected};
+use std::time::Duration;
+use tee_api::TeeError;
+use tee_api::boot::{BootInfo, Trust};
+use tee_api::ta::{Syscall, SyscallReply};
+
+impl Context<'_> {
+    /// Time since power-on, from the board's own counter.
+    pub fn uptime(&mut self) -> Result<Duration, TeeError> {
+        match self.call(Syscall::Uptime)? {
+            SyscallReply::Number(ms) => Ok(Duration::from_millis(ms)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What was booted; `BadState` before the bootloader said so.
+    pub fn boot_info(&mut self) -> Result<BootInfo, TeeError> {
+        match self.call(Syscall::BootInfo)? {
+            SyscallReply::BootInfo(info) => Ok(info),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Whether the board is still in the factory.
+    pub fn in_factory(&mut self) -> Result<bool, TeeError> {
+        match self.call(Syscall::InFactory)? {
+            SyscallReply::Flag(flag) => Ok(flag),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Blows the life-cycle fuse: the board leaves the factory for good.
+    pub fn leave_factory(&mut self) -> Result<(), TeeError> {
+        self.done(Syscall::LeaveFactory)
+    }
+
+    /// The board's serial number.
+    pub fn serial(&mut self) -> Result<String, TeeError> {
+        self.text(Syscall::Serial)
+    }
+
+    /// What was booted proved itself: the stored rollback indexes rise to it. Gatekeeper only.
+    pub fn boot_successful(&mut self) -> Result<(), TeeError> {
+        self.done(Syscall::BootSuccessful)
+    }
+
+    /// How the bootloader is locked and whose signature counts, at the next power-on.
+    pub fn trust(&mut self) -> Result<Trust, TeeError> {
+        match self.call(Syscall::Trust)? {
+            SyscallReply::Trust(trust) => Ok(trust),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Locks the bootloader, or unlocks it. Gatekeeper only.
+    pub fn set_boot_lock(&mut self, locked: bool) -> Result<(), TeeError> {
+        self.done(Syscall::SetBootLock { locked })
+    }
+
+    /// Trusts the user's own key beside the maker's, or no key. Gatekeeper only.
+    pub fn set_custom_key(&mut self, key: Option<[u8; 32]>) -> Result<(), TeeError> {
+        self.done(Syscall::SetCustomKey { key })
+    }
+}
