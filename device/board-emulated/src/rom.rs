@@ -103,7 +103,7 @@ fn verify_partition(
 ) -> Result<(OwnedFd, u64, Identity), Refusal> {
     let fuses = |error: board::SiliconError| Refusal::policy(error.to_string());
     let keys = silicon.root_key_hashes().map_err(fuses)?;
-    let counter = silicon.fuse_counter(BL1_COUNTER).map_err(fuses)?;
+    let counter = silicon.counter(BL1_COUNTER).map_err(fuses)?;
     let bytes = flash.read(partition)?;
     let verified = verify_under(&keys, &bytes, STAGE, counter)?;
     let program = &bytes[verified.image.clone()];

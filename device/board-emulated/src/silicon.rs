@@ -2,7 +2,13 @@
 
 use crate::fuses::{FuseError, Fuses};
 use crate::rpmb_store;
-use board::{LifeCycle, Silicon, SiliconError};
+use board::silicon::{
+    self, CryptoEngine, Huk, MonotonicCounter, Rpmb, Timer, Trng, check_label, check_random,
+};
+use board::{LifeCycle, SiliconError};
+use crypto::kdf::hkdf_sha256;
+use crypto::mac::hmac_sha256;
+use crypto::secret::Secret;
 use effects::{Clock, Entropy};
 use rpmb::RpmbDevice;
 use rpmb_chip::FileStore;
@@ -11,9 +17,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The most random bytes that one question gets.
-const MAX_RANDOM_BYTES: usize = 256;
-const MAX_LABEL_BYTES: usize = 256;
+/// What the HUK is extracted with for keys that it gives.
+const DERIVE: &[u8] = b"holdfast-huk-v1";
+/// What it is extracted with for MACs.
+const MAC: &[u8] = b"holdfast-huk-mac-v1";
 
 /// Why the silicon does not come up.
 #[derive(Debug, thiserror::Error)]
@@ -68,33 +75,13 @@ fn refused(error: impl ToString) -> SiliconError {
     SiliconError::Refused(error.to_string())
 }
 
-impl Silicon for EmulatedSilicon {
+impl silicon::Fuses for EmulatedSilicon {
     fn root_key_hashes(&self) -> Result<Vec<[u8; 32]>, SiliconError> {
         Ok(self.fuses().root_key_hashes())
     }
 
     fn serial(&self) -> Result<String, SiliconError> {
         Ok(self.fuses().serial().to_owned())
-    }
-
-    fn derive(&self, label: &str, context: &[u8]) -> Result<[u8; 32], SiliconError> {
-        if label.is_empty() || label.len() > MAX_LABEL_BYTES {
-            return Err(refused("a label has 1 to 256 bytes"));
-        }
-        // The label's length keeps label and context apart.
-        let length = (label.len() as u64).to_be_bytes();
-        let info: [&[u8]; 3] = [&length, label.as_bytes(), context];
-        let salt = b"holdfast-huk-v1";
-        Ok(*crypto::kdf::hkdf_sha256::<32>(self.fuses().huk().expose(), salt, &info).expose())
-    }
-
-    fn random(&self, bytes: usize) -> Result<Vec<u8>, SiliconError> {
-        if bytes > MAX_RANDOM_BYTES {
-            return Err(refused("at most 256 random bytes at once"));
-        }
-        let mut out = vec![0; bytes];
-        self.entropy.fill(&mut out);
-        Ok(out)
     }
 
     fn life_cycle(&self) -> Result<LifeCycle, SiliconError> {
@@ -104,19 +91,61 @@ impl Silicon for EmulatedSilicon {
     fn deploy(&self) -> Result<(), SiliconError> {
         self.fuses().deploy().map_err(refused)
     }
+}
 
-    fn fuse_counter(&self, location: u8) -> Result<u64, SiliconError> {
+impl EmulatedSilicon {
+    /// The HUK's key for `use_`, `label` and `context`. The label's length keeps the two apart.
+    fn huk_key(
+        &self,
+        use_: &[u8],
+        label: &str,
+        context: &[u8],
+    ) -> Result<Secret<32>, SiliconError> {
+        check_label(label)?;
+        let length = (label.len() as u64).to_be_bytes();
+        let info: [&[u8]; 3] = [&length, label.as_bytes(), context];
+        Ok(hkdf_sha256(self.fuses().huk().expose(), use_, &info))
+    }
+}
+
+impl Huk for EmulatedSilicon {
+    fn derive(&self, label: &str, context: &[u8]) -> Result<[u8; 32], SiliconError> {
+        Ok(*self.huk_key(DERIVE, label, context)?.expose())
+    }
+
+    fn mac(&self, label: &str, data: &[u8]) -> Result<[u8; 32], SiliconError> {
+        Ok(hmac_sha256(self.huk_key(MAC, label, &[])?.expose(), &[data]))
+    }
+}
+
+impl Trng for EmulatedSilicon {
+    fn random(&self, bytes: usize) -> Result<Vec<u8>, SiliconError> {
+        check_random(bytes)?;
+        let mut out = vec![0; bytes];
+        self.entropy.fill(&mut out);
+        Ok(out)
+    }
+}
+
+impl MonotonicCounter for EmulatedSilicon {
+    fn counter(&self, location: u8) -> Result<u64, SiliconError> {
         self.fuses().counter(location).map_err(refused)
     }
 
-    fn raise_fuse_counter(&self, location: u8, value: u64) -> Result<(), SiliconError> {
+    fn raise_counter(&self, location: u8, value: u64) -> Result<(), SiliconError> {
         self.fuses().raise_counter(location, value).map_err(refused)
     }
+}
 
+impl Rpmb for EmulatedSilicon {
     fn rpmb(&self, frames: &[u8]) -> Result<Vec<u8>, SiliconError> {
         Ok(self.rpmb.lock().unwrap_or_else(PoisonError::into_inner).exchange(frames))
     }
+}
 
+impl CryptoEngine for EmulatedSilicon {}
+
+impl Timer for EmulatedSilicon {
     fn uptime_ms(&self) -> Result<u64, SiliconError> {
         let since = self.clock.monotonic().saturating_sub(self.powered_at);
         Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
@@ -127,7 +156,6 @@ impl Silicon for EmulatedSilicon {
 mod tests {
     use super::*;
     use crate::fuses::Blank;
-    use crypto::secret::Secret;
     use effects::{ManualClock, SystemEntropy, UnixMillis};
     use tempfile::TempDir;
 
@@ -160,6 +188,21 @@ mod tests {
         assert_ne!(board.derive("label", b"").unwrap(), key);
         assert_ne!(key, [1; 32]);
         assert!(board.derive("", b"context").is_err());
+    }
+
+    #[test]
+    fn s2_1_3_a_mac_is_bound_to_board_and_label_and_tells_nothing_of_a_key() {
+        let clock = Arc::new(ManualClock::new(UnixMillis(0)));
+        let (one, other) = (made(1), made(2));
+        let mac = up(&one, &clock).mac("label", b"data").unwrap();
+        assert_ne!(up(&other, &clock).mac("label", b"data").unwrap(), mac);
+        let board = up(&one, &clock);
+        assert_eq!(board.mac("label", b"data").unwrap(), mac);
+        assert_ne!(board.mac("other", b"data").unwrap(), mac);
+        assert_ne!(board.mac("label", b"").unwrap(), mac);
+        let key = board.derive("label", b"").unwrap();
+        assert_ne!(hmac_sha256(&key, &[b"data"]), mac);
+        assert!(board.mac("", b"data").is_err());
     }
 
     #[test]

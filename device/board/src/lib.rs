@@ -1,8 +1,9 @@
 //! What the silicon gives: the traits and the messages to the board.
 //!
 //! A stage reaches the board only through the descriptors that it inherits ([`fds`]); what it
-//! may ask there is [`secure`] (for the trusted side) and [`ui`] (the trusted screen). The
-//! board never hands out the HUK: [`Silicon::derive`] is all there is.
+//! may ask there is [`secure`] (for the trusted side) and [`ui`] (the trusted screen: display and
+//! keys). What hardware gives, trait by trait, is [`silicon`]. The board never hands out the HUK:
+//! [`silicon::Huk`] is all there is.
 
 pub mod argument;
 pub mod build;
@@ -14,8 +15,9 @@ pub mod modem;
 pub mod power;
 pub mod report;
 pub mod secure;
+pub mod silicon;
 pub mod ui;
 pub mod verdict;
 pub mod verity;
 
-pub use secure::{LifeCycle, Silicon, SiliconError};
+pub use silicon::{LifeCycle, Silicon, SiliconError};

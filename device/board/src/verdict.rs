@@ -58,7 +58,7 @@ pub const fn libavb_name(code: avb::RefusalCode) -> &'static str {
 }
 
 /// Verifies a partition with a footer ([`avb::verify_hash_footer_partition`]) under any of the
-/// maker's keys that still count ([`crate::Silicon::root_key_hashes`]).
+/// maker's keys that still count ([`crate::silicon::Fuses::root_key_hashes`]).
 pub fn verify_under(
     keys: &[[u8; 32]],
     partition: &[u8],

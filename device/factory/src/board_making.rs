@@ -59,7 +59,7 @@ pub fn make_board(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use board::Silicon;
+    use board::silicon::{Fuses as _, Huk, MonotonicCounter};
     use board_emulated::silicon::EmulatedSilicon;
     use effects::{SystemClock, SystemEntropy};
     use std::sync::Arc;
@@ -83,7 +83,7 @@ mod tests {
             let clock = Arc::new(SystemClock::default());
             let silicon =
                 EmulatedSilicon::power_up(folder.path(), clock, Arc::new(SystemEntropy)).unwrap();
-            assert_eq!(silicon.fuse_counter(TEE_COUNTER), Ok(2));
+            assert_eq!(silicon.counter(TEE_COUNTER), Ok(2));
             assert_eq!(silicon.serial(), Ok("HF-1".into()));
             silicon.derive("label", b"").unwrap()
         });

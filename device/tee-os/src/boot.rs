@@ -104,7 +104,7 @@ impl Boot {
         }
         raise(storage, &indexes)?;
         for (counter, index) in self.fused {
-            silicon.raise_fuse_counter(counter, index).map_err(lost)?;
+            silicon.raise_counter(counter, index).map_err(lost)?;
         }
         Ok(())
     }

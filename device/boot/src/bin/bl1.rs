@@ -7,6 +7,7 @@ use board::exec::{Launch, is_sealed, sealed};
 use board::flash::Flash;
 use board::report::BootArgs;
 use board::secure::{RemoteSilicon, TEE_COUNTER};
+use board::silicon::Fuses;
 use board::verdict::{Identity, Refusal, verify_under};
 use board::{Silicon, argument, channel, fds};
 use boot::handover::{Halt, Handover, failed, reported, run, take};
@@ -62,7 +63,7 @@ fn verify_tee(
     silicon: &dyn Silicon,
     root_keys: &[[u8; 32]],
 ) -> Result<(Identity, (Vec<u8>, u64)), Refusal> {
-    let counter = silicon.fuse_counter(TEE_COUNTER).map_err(failed("reading the fuses"))?;
+    let counter = silicon.counter(TEE_COUNTER).map_err(failed("reading the fuses"))?;
     let mut bytes = flash.read(partition)?;
     let verified = verify_under(root_keys, &bytes, "tee", counter)?;
     bytes.truncate(verified.image.end);

@@ -2,6 +2,7 @@
 
 use super::*;
 use board::LifeCycle;
+use board::silicon::{CryptoEngine, Fuses, Huk, MonotonicCounter, Rpmb, Timer, Trng};
 use rpmb::{MemoryStore, RpmbDevice, Store};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -47,17 +48,24 @@ impl TestBoard {
     }
 }
 
-impl Silicon for TestBoard {
+impl Huk for TestBoard {
     fn derive(&self, label: &str, context: &[u8]) -> Result<[u8; 32], SiliconError> {
         Ok(*hkdf_sha256(&[self.huk; 32], &[], &[label.as_bytes(), &[0], context]).expose())
     }
+    fn mac(&self, label: &str, data: &[u8]) -> Result<[u8; 32], SiliconError> {
+        Ok(crypto::mac::hmac_sha256(&[self.huk; 32], &[label.as_bytes(), &[1], data]))
+    }
+}
 
+impl Trng for TestBoard {
     fn random(&self, bytes: usize) -> Result<Vec<u8>, SiliconError> {
         let mut out = vec![0; bytes];
         crypto::random(&mut out);
         Ok(out)
     }
+}
 
+impl Rpmb for TestBoard {
     fn rpmb(&self, frames: &[u8]) -> Result<Vec<u8>, SiliconError> {
         self.exchanges.fetch_add(1, Relaxed);
         let mut power = self.power.lock().unwrap();
@@ -77,7 +85,9 @@ impl Silicon for TestBoard {
             None => Ok(chip.exchange(frames)),
         }
     }
+}
 
+impl Fuses for TestBoard {
     fn root_key_hashes(&self) -> Result<Vec<[u8; 32]>, SiliconError> {
         Ok(vec![[0; 32]])
     }
@@ -90,12 +100,20 @@ impl Silicon for TestBoard {
     fn deploy(&self) -> Result<(), SiliconError> {
         Ok(())
     }
-    fn fuse_counter(&self, _: u8) -> Result<u64, SiliconError> {
+}
+
+impl MonotonicCounter for TestBoard {
+    fn counter(&self, _: u8) -> Result<u64, SiliconError> {
         Ok(0)
     }
-    fn raise_fuse_counter(&self, _: u8, _: u64) -> Result<(), SiliconError> {
+    fn raise_counter(&self, _: u8, _: u64) -> Result<(), SiliconError> {
         Ok(())
     }
+}
+
+impl CryptoEngine for TestBoard {}
+
+impl Timer for TestBoard {
     fn uptime_ms(&self) -> Result<u64, SiliconError> {
         Ok(0)
     }

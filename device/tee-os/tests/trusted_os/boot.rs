@@ -2,9 +2,9 @@
 
 use crate::device::{Device, TestBoard};
 use avb::{Algorithm, RsaPublicKeyBlob, VbmetaBuilder, hash_footer};
-use board::Silicon;
 use board::exec::{is_sealed, sealed};
 use board::secure::{BL1_COUNTER, TEE_COUNTER};
+use board::silicon::MonotonicCounter;
 use crypto::sign::{Hash, RsaKey};
 use rustix::fd::OwnedFd;
 use serde_bytes::ByteBuf;
@@ -157,7 +157,7 @@ fn boot_lock(device: &Device) -> BootLock {
 
 /// What the board's fuses say of bl1 and the TEE.
 fn fuses(device: &Device) -> [u64; 2] {
-    [BL1_COUNTER, TEE_COUNTER].map(|counter| device.board.fuse_counter(counter).unwrap())
+    [BL1_COUNTER, TEE_COUNTER].map(|counter| device.board.counter(counter).unwrap())
 }
 
 /// Boots with this information, and the system says that it came up.

@@ -2,9 +2,11 @@
 
 use board::report::Record;
 use board::secure::{Request, answer};
+use board::silicon::{CryptoEngine, Fuses, Huk, MonotonicCounter, Rpmb, Timer, Trng};
 use board::ui::{FromScreen, ToScreen};
-use board::{LifeCycle, Silicon, SiliconError, channel};
+use board::{LifeCycle, SiliconError, channel};
 use crypto::kdf::hkdf_sha256;
+use crypto::mac::hmac_sha256;
 use rpmb::{MemoryStore, RpmbDevice};
 use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
@@ -16,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex};
 pub(crate) struct TestBoard {
     huk: [u8; 32],
     root_key_hash: [u8; 32],
-    fuse_counters: Mutex<[u64; 8]>,
+    counters: Mutex<[u64; 8]>,
     factory: AtomicBool,
     uptime_ms: AtomicU64,
     rpmb: Mutex<RpmbDevice<MemoryStore>>,
@@ -27,7 +29,7 @@ impl TestBoard {
         Arc::new(Self {
             huk: crypto::random_array(),
             root_key_hash,
-            fuse_counters: Mutex::default(),
+            counters: Mutex::default(),
             factory: AtomicBool::new(true),
             uptime_ms: AtomicU64::new(1000),
             rpmb: Mutex::new(RpmbDevice::new(MemoryStore::new(16_384))),
@@ -62,23 +64,13 @@ impl TestBoard {
     }
 }
 
-impl Silicon for TestBoard {
+impl Fuses for TestBoard {
     fn root_key_hashes(&self) -> Result<Vec<[u8; 32]>, SiliconError> {
         Ok(vec![[0; 32], self.root_key_hash])
     }
 
     fn serial(&self) -> Result<String, SiliconError> {
         Ok("HF-TEST-0001".into())
-    }
-
-    fn derive(&self, label: &str, context: &[u8]) -> Result<[u8; 32], SiliconError> {
-        Ok(*hkdf_sha256(&self.huk, &[], &[label.as_bytes(), &[0], context]).expose())
-    }
-
-    fn random(&self, bytes: usize) -> Result<Vec<u8>, SiliconError> {
-        let mut out = vec![0; bytes];
-        crypto::random(&mut out);
-        Ok(out)
     }
 
     fn life_cycle(&self) -> Result<LifeCycle, SiliconError> {
@@ -89,24 +81,50 @@ impl Silicon for TestBoard {
         self.factory.store(false, SeqCst);
         Ok(())
     }
+}
 
-    fn fuse_counter(&self, location: u8) -> Result<u64, SiliconError> {
-        Ok(self.fuse_counters.lock().unwrap()[usize::from(location)])
+impl Huk for TestBoard {
+    fn derive(&self, label: &str, context: &[u8]) -> Result<[u8; 32], SiliconError> {
+        Ok(*hkdf_sha256(&self.huk, &[], &[label.as_bytes(), &[0], context]).expose())
     }
 
-    fn raise_fuse_counter(&self, location: u8, value: u64) -> Result<(), SiliconError> {
-        let counter = &mut self.fuse_counters.lock().unwrap()[usize::from(location)];
+    fn mac(&self, label: &str, data: &[u8]) -> Result<[u8; 32], SiliconError> {
+        Ok(hmac_sha256(&self.huk, &[label.as_bytes(), &[1], data]))
+    }
+}
+
+impl Trng for TestBoard {
+    fn random(&self, bytes: usize) -> Result<Vec<u8>, SiliconError> {
+        let mut out = vec![0; bytes];
+        crypto::random(&mut out);
+        Ok(out)
+    }
+}
+
+impl MonotonicCounter for TestBoard {
+    fn counter(&self, location: u8) -> Result<u64, SiliconError> {
+        Ok(self.counters.lock().unwrap()[usize::from(location)])
+    }
+
+    fn raise_counter(&self, location: u8, value: u64) -> Result<(), SiliconError> {
+        let counter = &mut self.counters.lock().unwrap()[usize::from(location)];
         if value < *counter {
-            return Err(SiliconError::Refused("a fuse counter only rises".into()));
+            return Err(SiliconError::Refused("a counter only rises".into()));
         }
         *counter = value;
         Ok(())
     }
+}
 
+impl Rpmb for TestBoard {
     fn rpmb(&self, frames: &[u8]) -> Result<Vec<u8>, SiliconError> {
         Ok(self.rpmb.lock().unwrap().exchange(frames))
     }
+}
 
+impl CryptoEngine for TestBoard {}
+
+impl Timer for TestBoard {
     fn uptime_ms(&self) -> Result<u64, SiliconError> {
         Ok(self.uptime_ms.load(SeqCst))
     }
