@@ -21,8 +21,9 @@ const KILLS_IN_A_LIFE: usize = 10;
 const LINES: usize = 52;
 /// Lines before its last chapter, Attacked.
 const LAST_CHAPTER: usize = 34;
-/// How long a story may go on after one of its processes was killed.
-const ENDS_WITHIN: Duration = Duration::from_secs(40);
+/// How long a story may go on after one of its processes was killed: some kills it survives, and
+/// then the rest of it is told, on whatever machine this is.
+const ENDS_WITHIN: Duration = Duration::from_secs(180);
 
 #[test]
 fn killing_any_process_at_a_random_moment_loses_nothing_acknowledged() {
