@@ -101,6 +101,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let open = tee_api::ree::Request::Open { ta: tee_api::TaId([1; 16]) };
     put("tee", "open", &board::channel::encode(&open)?)?;
+    put("tee_engine", "session", &board::channel::encode(&engine_calls())?)?;
     let (file, front, properties) = payload_of(Default::default())?;
     put("payload", "full", &file)?;
     let tree = payload::manifest::VerityExtents {
@@ -123,6 +124,38 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     put("sparse", "fill", &image)?;
     put("jws", "token", b"eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.e30.AAAA")?;
     Ok(())
+}
+
+/// A key, its use in pieces and at once, and its way under another key.
+fn engine_calls() -> Vec<tee_api::engine::Call> {
+    use serde_bytes::ByteBuf;
+    use tee_api::engine::{Attributes, Call, Cipher, Handle, KeyType, Operation, Usage, Wrapping};
+    let latest = Handle(0);
+    let key = |usage| Attributes::new(KeyType::Aes256, usage);
+    let gcm = Cipher::Gcm { nonce: ByteBuf::from([1; 12]), tag_bytes: 16 };
+    let encrypt = || Operation::Encrypt(gcm.clone());
+    vec![
+        Call::Generate { attributes: key(Usage::ENCRYPT | Usage::EXTRACTABLE) },
+        Call::Run {
+            key: Some(latest),
+            operation: encrypt(),
+            associated: ByteBuf::from(*b"aad"),
+            data: ByteBuf::from(*b"text"),
+            tag: None,
+        },
+        Call::Begin { key: Some(latest), operation: encrypt() },
+        Call::Associate { operation: latest, data: ByteBuf::from(*b"aad") },
+        Call::Update { operation: latest, data: ByteBuf::from(*b"text") },
+        Call::Finish { operation: latest, data: ByteBuf::new(), tag: None },
+        Call::DeriveFromHuk {
+            label: "wrapping".into(),
+            context: ByteBuf::new(),
+            attributes: key(Usage::WRAP | Usage::UNWRAP),
+        },
+        Call::Wrap { under: latest, key: Handle(2), wrapping: Wrapping::AesKwp },
+        Call::Seal { key: latest, name: "name".into() },
+        Call::Close { handles: vec![latest] },
+    ]
 }
 
 /// A payload of two blocks, of a partition of five; how long its front is, and its properties.

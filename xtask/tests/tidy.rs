@@ -14,6 +14,7 @@ const DEVICE_ORDER: &[&str] = &[
     "boot",
     "baseband",
     "factory",
+    "tee-engine",
     "tee-sdk",
     "tee-os",
     "tee-client",

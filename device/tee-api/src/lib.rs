@@ -6,6 +6,7 @@
 //! share them. All messages are CBOR.
 
 pub mod boot;
+pub mod engine;
 pub mod gatekeeper;
 mod identity;
 pub mod keymint;

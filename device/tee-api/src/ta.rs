@@ -2,6 +2,7 @@
 
 use crate::TeeError;
 use crate::boot::{BootInfo, Trust};
+use crate::engine;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -88,13 +89,8 @@ pub enum FromTa {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Syscall {
-    /// A key from the HUK that only this TA on this board has. → `Bytes` (32)
-    DeriveKey {
-        /// What it is for.
-        label: String,
-        /// What it is bound to.
-        context: ByteBuf,
-    },
+    /// Keys and algorithms. → `Engine`
+    Engine(engine::Call),
     /// True random bytes, at most 256. → `Bytes`
     Random {
         /// How many.
@@ -135,9 +131,6 @@ pub enum Syscall {
     LeaveFactory,
     /// The board's serial number. → `Text`
     Serial,
-    /// The key of hardware auth tokens: the same for all TAs that make or check them, another
-    /// one after each power-on. → `Bytes` (32)
-    AuthTokenKey,
     /// What was booted proved itself: the stored rollback indexes rise to those of the latched
     /// [`BootInfo`]. For gatekeeper only. → `Done`
     BootSuccessful,
@@ -160,6 +153,8 @@ pub enum Syscall {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyscallReply {
+    /// What the engine answers.
+    Engine(engine::Answer),
     /// Bytes.
     Bytes(ByteBuf),
     /// A number.
@@ -182,6 +177,7 @@ impl std::fmt::Debug for SyscallReply {
     /// Names the kind only: the content may be a key or a PIN.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Engine(_) => "Engine(..)",
             Self::Bytes(_) => "Bytes(..)",
             Self::Number(_) => "Number(..)",
             Self::Text(_) => "Text(..)",

@@ -8,6 +8,7 @@
 mod boot;
 mod boot_lock;
 mod corruption;
+mod engine;
 mod image;
 mod log;
 mod mapping;

@@ -16,6 +16,8 @@ pub(crate) struct MasterSecrets {
     pub(crate) rpmb_key: [u8; 32],
     /// The keys of index and objects derive from it.
     pub(crate) storage_key: [u8; 32],
+    /// The keys of trusted applications derive from it.
+    pub(crate) engine_key: [u8; 32],
     /// Signs hardware auth tokens; another one after each power-on.
     pub(crate) auth_token_key: [u8; 32],
 }
@@ -32,6 +34,7 @@ impl MasterSecrets {
         };
         derive(&mut self.rpmb_key, "tee-os/rpmb", &[])?;
         derive(&mut self.storage_key, "tee-os/storage", &[])?;
+        derive(&mut self.engine_key, "tee-os/engine", &[])?;
         derive(&mut self.auth_token_key, "tee-os/auth-token", &boot_nonce)
     }
 }

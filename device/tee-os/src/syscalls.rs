@@ -29,7 +29,7 @@ impl Os {
         let identity = self.tas[at].identity;
         let owner = identity.owner();
         Ok(Answer::Now(match syscall {
-            Syscall::DeriveKey { label, context } => self.derive_key(owner, &label, &context)?,
+            Syscall::Engine(call) => SyscallReply::Engine(self.engine(at, call)?),
             Syscall::Random { bytes } => self.random(bytes)?,
             Syscall::StorageGet { name } => {
                 let value = self.storage()?.get(owner, &name)?;
@@ -52,10 +52,6 @@ impl Os {
                 SyscallReply::Done
             }
             Syscall::Serial => SyscallReply::Text(self.silicon.serial().map_err(lost)?),
-            Syscall::AuthTokenKey => {
-                only(identity, &[Gatekeeper::TA, KeyMint::TA])?;
-                SyscallReply::Bytes(ByteBuf::from(self.secrets.auth_token_key))
-            }
             Syscall::BootSuccessful => {
                 only(identity, &[Gatekeeper::TA])?;
                 let storage = self.storage.as_mut().map_err(|error| error.clone())?;
@@ -87,18 +83,6 @@ impl Os {
         self.storage.as_mut().map_err(|error| error.clone())
     }
 
-    /// Two TAs never get the same key, nor does one ever get a key of the OS.
-    fn derive_key(
-        &self,
-        owner: Owner,
-        label: &str,
-        context: &[u8],
-    ) -> Result<SyscallReply, TeeError> {
-        let bound = [&owner[..], context].concat();
-        let key = self.silicon.derive(&format!("ta/{label}"), &bound).map_err(lost)?;
-        Ok(SyscallReply::Bytes(ByteBuf::from(key)))
-    }
-
     fn random(&self, bytes: u16) -> Result<SyscallReply, TeeError> {
         if bytes > MAX_RANDOM_BYTES {
             return Err(TeeError::BadParameters("at most 256 random bytes at once".into()));
@@ -121,7 +105,7 @@ impl Os {
 }
 
 /// Some services are for some of the maker's TAs only.
-fn only(caller: Identity, allowed: &[TaId]) -> Result<(), TeeError> {
+pub(crate) fn only(caller: Identity, allowed: &[TaId]) -> Result<(), TeeError> {
     if caller.signer == Signer::Maker && allowed.contains(&caller.uuid) {
         Ok(())
     } else {

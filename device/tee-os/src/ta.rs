@@ -6,6 +6,7 @@ use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, VecDeque};
 use tee_api::ta::{Login, ToTa, Typed};
 use tee_api::{Identity, TeeError};
+use tee_engine::Engine;
 
 /// A request for a TA.
 pub(crate) struct Job {
@@ -66,6 +67,8 @@ pub(crate) struct Ta {
     pub(crate) asking: BTreeMap<u32, Job>,
     /// Whether this process has answered anything yet.
     pub(crate) proven: bool,
+    /// The keys and operations of this process.
+    pub(crate) engine: Engine,
 }
 
 impl Ta {
@@ -79,6 +82,7 @@ impl Ta {
             queue: VecDeque::new(),
             asking: BTreeMap::new(),
             proven: false,
+            engine: Engine::new(),
         }
     }
 }

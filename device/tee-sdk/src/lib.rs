@@ -22,6 +22,16 @@ pub use tee_api::ta::Login;
 pub use tee_api::{Protocol, TaId, TeeError};
 pub use zeroize::Zeroizing;
 
+/// Keys and algorithms: see [`Context::generate_key`] and its neighbours.
+pub mod engine {
+    pub use crate::context::engine::{Key, Opening, Running};
+    pub use tee_api::engine::{
+        Attributes, Cipher, Curve, Derivation, Hash, Input, KeyInfo, KeyType, Operation, Origin,
+        Padding, Scheme, Usage, Wrapping,
+    };
+    pub use tee_engine::PublicKey;
+}
+
 /// A trusted application: one instance, many sessions, one request at a time
 /// (GlobalPlatform: single instance, multi-session, keep alive).
 pub trait TrustedApplication: Default + 'static {

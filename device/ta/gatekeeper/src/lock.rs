@@ -2,17 +2,17 @@
 //!
 //! The synthetic password is random and never changes with the PIN. It is sealed under a key
 //! from the PIN (hardened by Argon2id, RFC 9106) and a key that only this TA on this board has:
-//! the flash image alone, or another board, gives an attacker nothing to try PINs on.
+//! the flash image alone, or another board, gives an attacker nothing to try PINs on. That key
+//! and the one that seals stay in the engine of the trusted OS.
 
 use crate::{App, policy, subkey, throttle, token};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use crypto::aead::Key;
-use crypto::kdf::hkdf_sha256;
 use crypto::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tee_api::gatekeeper::{PIN_DIGITS, Reply};
-use tee_sdk::{Context, Question, Step, TeeError, Zeroizing};
+use tee_sdk::engine::{Attributes, Derivation, Hash, Key, KeyType, Usage};
+use tee_sdk::{Context, Question, Step, TeeError};
 use zeroize::Zeroize;
 
 /// Where the record is kept.
@@ -20,6 +20,9 @@ pub(crate) const OBJECT: &str = "screen-lock";
 /// Argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
+const DEVICE_SECRET: Attributes = Attributes::new(KeyType::Secret { bytes: 32 }, Usage::DERIVE);
+const SEALING_KEY: Attributes =
+    Attributes::new(KeyType::Aes256, Usage::ENCRYPT.union(Usage::DECRYPT));
 const TITLE_ENROL: &str = "Set the screen lock";
 const TITLE_UNLOCK: &str = "Unlock";
 
@@ -81,8 +84,8 @@ fn store(context: &mut Context<'_>, pin: &str) -> Result<(), TeeError> {
     let salt = context.random()?;
     let sid = u64::from_le_bytes(context.random()?);
     let password: Secret<32> = Secret::new(context.random()?);
-    let key = wrapping_key(context, pin, &salt)?;
-    let sealed = ByteBuf::from(key.seal(&sid.to_le_bytes(), password.expose()));
+    let key = sealing_key(context, pin, &salt)?;
+    let sealed = ByteBuf::from(key.seal(context, &sid.to_le_bytes(), password.expose())?);
     context.record_put(OBJECT, &Record { salt, sid, sealed })
 }
 
@@ -150,7 +153,7 @@ fn unlocked(
 ) -> Result<Reply, TeeError> {
     let key = subkey::subkey(password, subkey::CE_KEY);
     let uptime_ms = context.uptime()?.as_millis() as u64;
-    let token = token::password_token(&context.auth_token_key()?, record.sid, uptime_ms);
+    let token = token::password_token(context, record.sid, uptime_ms)?;
     Ok(Reply::Unlocked { ce_key: ByteBuf::from(*key.expose()), auth_token: ByteBuf::from(token) })
 }
 
@@ -160,10 +163,14 @@ fn open(
     record: &Record,
     pin: &str,
 ) -> Result<Option<Secret<32>>, TeeError> {
-    let key = wrapping_key(context, pin, &record.salt)?;
-    let opened = key.open(&record.sid.to_le_bytes(), &record.sealed).map(Zeroizing::new);
-    let secret = opened.ok().map(|bytes| Secret::from_slice(&bytes));
-    secret.transpose().map_err(|_| TeeError::Security("the screen-lock record is malformed".into()))
+    let key = sealing_key(context, pin, &record.salt)?;
+    let opened = match key.open(context, &record.sid.to_le_bytes(), &record.sealed) {
+        Err(TeeError::Security(_)) => return Ok(None),
+        other => other?,
+    };
+    Secret::from_slice(&opened)
+        .map(Some)
+        .map_err(|_| TeeError::Security("the screen-lock record is malformed".into()))
 }
 
 fn is_pin(text: &str) -> bool {
@@ -172,11 +179,16 @@ fn is_pin(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn wrapping_key(context: &mut Context<'_>, pin: &str, salt: &[u8; 16]) -> Result<Key, TeeError> {
+/// From what only this board has, and the PIN.
+fn sealing_key(context: &mut Context<'_>, pin: &str, salt: &[u8; 16]) -> Result<Key, TeeError> {
     let hardened = harden(pin, salt)?;
-    let device = context.derive_key("screen-lock", salt)?;
-    let key: Secret<32> = hkdf_sha256(hardened.expose(), device.expose(), &[b"screen-lock"]);
-    Ok(Key::aes_256_gcm(key.expose()))
+    let device = context.derive_from_huk("screen-lock", salt, DEVICE_SECRET)?;
+    let derivation = Derivation::Hkdf {
+        hash: Hash::Sha256,
+        salt: ByteBuf::from(*hardened.expose()),
+        info: ByteBuf::from(*b"screen-lock"),
+    };
+    device.derive(context, derivation, SEALING_KEY)
 }
 
 fn harden(pin: &str, salt: &[u8; 16]) -> Result<Secret<32>, TeeError> {

@@ -19,8 +19,11 @@ mod userdata;
 
 use std::process::ExitCode;
 use tee_api::gatekeeper::{Command, Gatekeeper, Reply, Status};
+use tee_sdk::engine::{Attributes, Hash, KeyType, Usage};
 use tee_sdk::{Batch, Context, Step, TeeError, TrustedApplication};
 
+const MAC_KEY: Attributes =
+    Attributes::new(KeyType::Hmac { hash: Hash::Sha256, bytes: 32 }, Usage::MAC);
 /// The seed of the DE key.
 const DEVICE_SEED: &str = "device-seed";
 
@@ -134,7 +137,8 @@ impl App {
     }
 }
 
-/// The key of the device-encrypted area: from the HUK and a seed that an erasure destroys.
+/// The key of the device-encrypted area: a MAC, under a key from the HUK, of a seed that an erasure
+/// destroys. The key from the HUK itself never leaves the engine.
 fn device_key(context: &mut Context<'_>) -> Result<Reply, TeeError> {
     policy::load(context)?.refuse_while_due()?;
     let seed = match context.storage_get(DEVICE_SEED)? {
@@ -145,8 +149,8 @@ fn device_key(context: &mut Context<'_>) -> Result<Reply, TeeError> {
             tee_sdk::Zeroizing::new(seed.to_vec())
         }
     };
-    let key = context.derive_key("device-key", &seed)?;
-    Ok(Reply::Key(serde_bytes::ByteBuf::from(*key.expose())))
+    let key = context.derive_from_huk("device-key", &[], MAC_KEY)?;
+    Ok(Reply::Key(serde_bytes::ByteBuf::from(key.mac(context, &seed)?)))
 }
 
 #[cfg(test)]

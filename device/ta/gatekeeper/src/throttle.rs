@@ -1,7 +1,6 @@
 //! Wrong PINs: counted before they are checked, and answered with delays that grow as those of
 //! Android 16 do.
 
-use crypto::mac::hmac_sha256;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tee_sdk::{Context, TeeError};
@@ -98,6 +97,7 @@ fn now_ms(context: &mut Context<'_>) -> Result<u64, TeeError> {
 
 /// A name for the time since power-on: the auth token key changes with it.
 fn this_boot(context: &mut Context<'_>) -> Result<[u8; 8], TeeError> {
-    let mac = hmac_sha256(context.auth_token_key()?.expose(), &[b"gatekeeper boot"]);
-    Ok(*mac.first_chunk().expect("a MAC has 32 bytes"))
+    let mac = context.auth_token_key()?.mac(context, b"gatekeeper boot")?;
+    let name = mac.first_chunk().copied();
+    name.ok_or_else(|| TeeError::Communication("a MAC without 32 bytes".into()))
 }

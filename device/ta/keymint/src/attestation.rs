@@ -1,7 +1,7 @@
 //! What the device says about a key: a certificate with Android's `KeyDescription`.
 
 use crate::factory;
-use crate::keymint::crypto_failed;
+use crate::keymint::ECDSA_SHA_256;
 use keyattest::x509::{
     Certificate, CertificateParams, SignatureAlgorithm, Spki, build_certificate,
 };
@@ -38,7 +38,7 @@ pub(crate) fn attest(
         CertificateParams::attested(&device, public_key, &description).map_err(internal)?;
     let key = factory::key(context)?;
     let leaf = build_certificate(&params, SignatureAlgorithm::EcdsaSha256, |tbs| {
-        key.sign(tbs).map_err(crypto_failed)
+        key.sign(context, ECDSA_SHA_256, tbs)
     })
     .map_err(internal)?;
     Ok([vec![ByteBuf::from(leaf)], above].concat())

@@ -1,113 +1,87 @@
-//! Key blobs: a private key, sealed so that only this device can open it, and only while it runs
+//! Key blobs: a private key, wrapped so that only this device can use it, and only while it runs
 //! what it ran when the key was made.
 //!
 //! ```text
-//! blob = 1 | derivation input [32] | AES-256-GCM(KEK, CBOR(content))
-//! KEK  = HKDF-SHA-256(ikm: this TA's key from the HUK, salt: derivation input,
-//!                     info: "holdfast-key-blob-v1" | verified boot key [32] | locked | state)
+//! blob = 1 | derivation input [32] | versions [12] | AES-256-GCM(KEK, key; 1 | versions)
+//! KEK  = from the HUK for this TA, bound to: derivation input | verified boot key [32] | locked
+//!        | state
+//! versions = OS version, OS patch level, boot patch level: u32 each, big-endian
 //! ```
 //! The root of trust goes into the *derivation* of the key, as KeyMint demands: under another
 //! boot key or boot state the key that opens the blob does not exist. The derivation input is
 //! fresh for each blob, so no KEK is used twice. A key that was made under newer software is
 //! refused by older (rollback); one made under older software goes on working after an update.
+//!
+//! Neither KEK nor private key is ever in this process: the engine of the trusted OS derives the
+//! one and unwraps the other.
 
-use crate::keymint::crypto_failed;
-use crypto::aead;
-use crypto::secret::Secret;
-use crypto::sign::{Curve, EcdsaKey};
-use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteBuf, Bytes};
+use serde_bytes::ByteBuf;
 use tee_api::boot::{BootInfo, BootState};
+use tee_sdk::engine::{Attributes, Key, KeyType, Usage, Wrapping};
 use tee_sdk::{Context, TeeError};
-use zeroize::{Zeroize, Zeroizing};
 
 const VERSION: u8 = 1;
 const DERIVATION_INPUT_BYTES: usize = 32;
-const HEADER_BYTES: usize = 1 + DERIVATION_INPUT_BYTES;
+const VERSIONS_BYTES: usize = 12;
+const KEK: Attributes = Attributes::new(KeyType::Aes256, Usage::WRAP.union(Usage::UNWRAP));
 
 /// What was booted when the key was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Versions {
     os_version: u32,
     os_patch_level: u32,
     boot_patch_level: u32,
 }
 
-#[derive(Serialize)]
-struct Content<'key> {
-    versions: Versions,
-    private_key: &'key Bytes,
-}
-
-#[derive(Deserialize)]
-struct OpenContent {
-    versions: Versions,
-    private_key: ByteBuf,
-}
-
-impl Drop for OpenContent {
-    fn drop(&mut self) {
-        self.private_key.zeroize();
-    }
-}
-
-/// Seals `key` to this device and to what it runs.
+/// Wraps `key` for this device and what it runs.
 pub(crate) fn seal(
     context: &mut Context<'_>,
     boot_info: &BootInfo,
-    key: &EcdsaKey,
+    key: &Key,
 ) -> Result<ByteBuf, TeeError> {
-    let content =
-        Content { versions: Versions::of(boot_info), private_key: Bytes::new(key.to_pkcs8()) };
-    // Large enough from the start: a vector that grows leaves copies behind.
-    let mut plaintext = Zeroizing::new(Vec::with_capacity(key.to_pkcs8().len() + 256));
-    ciborium::into_writer(&content, &mut *plaintext)
-        .map_err(|error| TeeError::Resources(error.to_string()))?;
+    let versions = Versions::of(boot_info).to_bytes();
     let input: [u8; DERIVATION_INPUT_BYTES] = context.random()?;
     let kek = derive(context, boot_info, &input)?;
-    let sealed = aead::Key::aes_256_gcm(kek.expose()).seal(&[VERSION], &plaintext);
-    Ok(ByteBuf::from([&[VERSION], &input[..], &sealed].concat()))
+    let wrapped = kek.wrap(context, key, bound_to(&versions))?;
+    Ok(ByteBuf::from([&[VERSION], &input[..], &versions, &wrapped].concat()))
 }
 
-/// Opens a blob. Whatever is wrong with it, the answer is the same.
+/// Unwraps a blob. Whatever is wrong with it, the answer is the same.
 pub(crate) fn open(
     context: &mut Context<'_>,
     boot_info: &BootInfo,
     blob: &[u8],
-) -> Result<EcdsaKey, TeeError> {
-    let (header, sealed) = blob.split_at_checked(HEADER_BYTES).ok_or_else(invalid)?;
-    let (version, input) = header.split_first().ok_or_else(invalid)?;
+) -> Result<Key, TeeError> {
+    let (version, rest) = blob.split_first().ok_or_else(invalid)?;
+    let (input, rest) = rest.split_at_checked(DERIVATION_INPUT_BYTES).ok_or_else(invalid)?;
+    let (versions, wrapped) = rest.split_first_chunk().ok_or_else(invalid)?;
     if *version != VERSION {
         return Err(invalid());
     }
     let kek = derive(context, boot_info, input)?;
-    let plaintext = aead::Key::aes_256_gcm(kek.expose())
-        .open(&[VERSION], sealed)
-        .map(Zeroizing::new)
-        .map_err(|_| invalid())?;
-    let content: OpenContent = ciborium::from_reader(&plaintext[..]).map_err(|_| invalid())?;
-    content.versions.check(&Versions::of(boot_info))?;
-    EcdsaKey::from_pkcs8(Curve::P256, &content.private_key).map_err(crypto_failed)
+    let key =
+        kek.unwrap(context, wrapped, bound_to(versions), None).map_err(|error| match error {
+            TeeError::Security(_) => invalid(),
+            other => other,
+        })?;
+    Versions::from_bytes(versions).check(&Versions::of(boot_info))?;
+    Ok(key)
 }
 
-fn derive(
-    context: &mut Context<'_>,
-    boot_info: &BootInfo,
-    input: &[u8],
-) -> Result<Secret<32>, TeeError> {
-    let root = context.derive_key("key-blob", &[])?;
+fn bound_to(versions: &[u8; VERSIONS_BYTES]) -> Wrapping {
+    Wrapping::AesGcm { associated: ByteBuf::from([&[VERSION], &versions[..]].concat()) }
+}
+
+fn derive(context: &mut Context<'_>, boot_info: &BootInfo, input: &[u8]) -> Result<Key, TeeError> {
     let state = match boot_info.boot_state {
         BootState::Green => 0,
         BootState::Yellow => 1,
         BootState::Orange => 2,
         BootState::Red => 3,
     };
-    let root_of_trust: [&[u8]; 3] = [
-        b"holdfast-key-blob-v1",
-        &boot_info.verified_boot_key,
-        &[u8::from(boot_info.device_locked), state],
-    ];
-    Ok(crypto::kdf::hkdf_sha256(root.expose(), input, &root_of_trust))
+    let root_of_trust = [u8::from(boot_info.device_locked), state];
+    let bound = [input, &boot_info.verified_boot_key, &root_of_trust].concat();
+    context.derive_from_huk("key-blob", &bound, KEK)
 }
 
 /// KeyMint's `INVALID_KEY_BLOB`.
@@ -126,6 +100,23 @@ impl Versions {
             os_patch_level: boot_info.os_patch_level,
             boot_patch_level: boot_info.boot_patch_level,
         }
+    }
+
+    fn to_bytes(self) -> [u8; VERSIONS_BYTES] {
+        let mut bytes = [0; VERSIONS_BYTES];
+        let numbers = [self.os_version, self.os_patch_level, self.boot_patch_level];
+        for (place, number) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(numbers) {
+            *place = number.to_be_bytes();
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; VERSIONS_BYTES]) -> Self {
+        let number = |at: usize| {
+            let bytes = bytes[4 * at..].first_chunk().expect("three numbers of four bytes");
+            u32::from_be_bytes(*bytes)
+        };
+        Self { os_version: number(0), os_patch_level: number(1), boot_patch_level: number(2) }
     }
 
     /// Refuses a key that was made under newer software than runs `now`. The OS version may fall

@@ -1,12 +1,12 @@
 //! The device's attestation key: made in the factory, certified by the maker, never replaced.
 
-use crate::keymint::crypto_failed;
-use crypto::sign::{Curve, EcdsaKey};
+use crate::keymint::SIGNING_KEY;
 use keyattest::verify_issued;
 use serde_bytes::ByteBuf;
+use tee_sdk::engine::Key;
 use tee_sdk::{Context, TeeError};
 
-/// The private key, PKCS#8.
+/// The private key, sealed by the engine.
 const KEY_OBJECT: &str = "device-key";
 /// The certificates, CBOR array of DER, device first.
 const CHAIN_OBJECT: &str = "device-chain";
@@ -14,15 +14,15 @@ const CHAIN_OBJECT: &str = "device-chain";
 /// Makes the device's key, once, and gives its public half.
 pub(crate) fn generate(context: &mut Context<'_>) -> Result<ByteBuf, TeeError> {
     only_in_factory(context)?;
-    let key = match load_key(context)? {
+    let key = match context.storage_get_key(KEY_OBJECT)? {
         Some(key) => key,
         None => {
-            let key = EcdsaKey::generate(Curve::P256).map_err(crypto_failed)?;
-            context.storage_put(KEY_OBJECT, key.to_pkcs8())?;
+            let key = context.generate_key(SIGNING_KEY)?;
+            context.storage_put_key(KEY_OBJECT, &key)?;
             key
         }
     };
-    key.public_key_spki().map(ByteBuf::from).map_err(crypto_failed)
+    key.public_key(context).map(ByteBuf::from)
 }
 
 /// Keeps the maker's certificates and leaves the factory for good.
@@ -31,11 +31,12 @@ pub(crate) fn generate(context: &mut Context<'_>) -> Result<ByteBuf, TeeError> {
 /// be believed is the business of who verifies: the device cannot know.
 pub(crate) fn install(context: &mut Context<'_>, chain: &[ByteBuf]) -> Result<(), TeeError> {
     only_in_factory(context)?;
-    let key = load_key(context)?
+    let key = context
+        .storage_get_key(KEY_OBJECT)?
         .ok_or_else(|| TeeError::BadState("generate the device's key first".into()))?;
     let path = verify_issued(chain)
         .map_err(|refusal| TeeError::BadParameters(format!("the device chain: {refusal}")))?;
-    if path.device.public_key().as_der() != key.public_key_spki().map_err(crypto_failed)? {
+    if path.device.public_key().as_der() != key.public_key(context)? {
         return Err(TeeError::BadParameters("the certificate is for another key".into()));
     }
     let serial = context.serial()?;
@@ -62,15 +63,8 @@ pub(crate) fn chain(context: &mut Context<'_>) -> Result<Vec<ByteBuf>, TeeError>
 }
 
 /// The device's key, to sign statements with.
-pub(crate) fn key(context: &mut Context<'_>) -> Result<EcdsaKey, TeeError> {
-    load_key(context)?.ok_or_else(not_provisioned)
-}
-
-fn load_key(context: &mut Context<'_>) -> Result<Option<EcdsaKey>, TeeError> {
-    let Some(pkcs8) = context.storage_get(KEY_OBJECT)? else { return Ok(None) };
-    EcdsaKey::from_pkcs8(Curve::P256, &pkcs8)
-        .map(Some)
-        .map_err(|_| TeeError::Security("the stored device key was altered".into()))
+pub(crate) fn key(context: &mut Context<'_>) -> Result<Key, TeeError> {
+    context.storage_get_key(KEY_OBJECT)?.ok_or_else(not_provisioned)
 }
 
 fn only_in_factory(context: &mut Context<'_>) -> Result<(), TeeError> {

@@ -1,10 +1,16 @@
 //! The commands of KeyMint.
 
 use crate::{attestation, blob, factory};
-use crypto::sign::{Curve, EcdsaKey};
 use serde_bytes::ByteBuf;
 use tee_api::keymint::{Command, KeyMint, Reply};
+use tee_sdk::engine::{Attributes, Curve, Hash, Input, KeyType, Scheme, Usage};
 use tee_sdk::{Context, TeeError, TrustedApplication};
+
+/// What callers' keys and the device's own are.
+pub(crate) const SIGNING_KEY: Attributes = Attributes::new(KeyType::Ec(Curve::P256), Usage::SIGN);
+/// How they sign.
+pub(crate) const ECDSA_SHA_256: Scheme =
+    Scheme::Ecdsa { hash: Hash::Sha256, input: Input::Message };
 
 /// The trusted application. It keeps nothing between commands.
 #[derive(Debug, Default)]
@@ -35,8 +41,8 @@ impl TrustedApplication for KeyMintTa {
 
 fn generate_key(context: &mut Context<'_>, challenge: Option<&Vec<u8>>) -> Result<Reply, TeeError> {
     let boot_info = context.boot_info()?;
-    let key = EcdsaKey::generate(Curve::P256).map_err(crypto_failed)?;
-    let public_key = key.public_key_spki().map_err(crypto_failed)?;
+    let key = context.generate_key(SIGNING_KEY)?;
+    let public_key = key.public_key(context)?;
     let chain = match challenge {
         Some(challenge) => attestation::attest(context, &boot_info, &public_key, challenge)?,
         None => Vec::new(),
@@ -53,10 +59,11 @@ fn sign(
 ) -> Result<ByteBuf, TeeError> {
     let boot_info = context.boot_info()?;
     let key = blob::open(context, &boot_info, blob)?;
-    let signature = if fixed { key.sign_fixed(message) } else { key.sign(message) };
-    signature.map(ByteBuf::from).map_err(crypto_failed)
-}
-
-pub(crate) fn crypto_failed(error: crypto::Error) -> TeeError {
-    TeeError::Resources(error.to_string())
+    let signature = key.sign(context, ECDSA_SHA_256, message)?;
+    if !fixed {
+        return Ok(ByteBuf::from(signature));
+    }
+    crypto::ec::to_fixed(crypto::ec::Curve::P256, &signature)
+        .map(ByteBuf::from)
+        .map_err(|error| TeeError::Resources(error.to_string()))
 }

@@ -10,6 +10,7 @@ use serde_bytes::ByteBuf;
 use tee_api::TeeError;
 use tee_api::ree::Reply;
 use tee_api::ta::{FromTa, SyscallReply, ToTa};
+use tee_engine::Engine;
 
 impl Os {
     /// Queues `job` and lets the TA work where it is free.
@@ -110,6 +111,8 @@ impl Os {
     fn bury(&mut self, at: usize) {
         let ta = &mut self.tas[at];
         ta.channel = None;
+        // Its keys go with it.
+        ta.engine = Engine::new();
         eprintln!("tee-os: {} died", ta.name);
         let mut lost: Vec<Job> = ta.current.take().into_iter().collect();
         let (opens, rest): (Vec<Job>, Vec<Job>) =

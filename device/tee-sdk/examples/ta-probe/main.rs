@@ -8,11 +8,15 @@ use rustix::io::Errno;
 use serde_bytes::ByteBuf;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use tee_sdk::engine::{Attributes, Hash, KeyType, Usage};
 use tee_sdk::{Context, Login, TeeError, TrustedApplication};
 
 fn main() -> ExitCode {
     tee_sdk::run::<App>()
 }
+
+const MAC_KEY: Attributes =
+    Attributes::new(KeyType::Hmac { hash: Hash::Sha256, bytes: 32 }, Usage::MAC);
 
 #[derive(Default)]
 struct App {
@@ -42,7 +46,8 @@ impl TrustedApplication for App {
             Command::Panic => panic!("as asked"),
             Command::Sessions => Reply::Number(self.sessions.len()),
             Command::Derive(label) => {
-                Reply::Bytes(ByteBuf::from(*context.derive_key(&label, &[])?.expose()))
+                let key = context.derive_from_huk(&label, &[], MAC_KEY)?;
+                Reply::Bytes(ByteBuf::from(key.mac(context, b"probe")?))
             }
             Command::Put(name, value) => {
                 context.storage_put(&name, &value)?;

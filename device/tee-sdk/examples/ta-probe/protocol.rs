@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Panic,
     /// Count the sessions that are open. → `Number`
     Sessions,
-    /// A key. → `Bytes`
+    /// What a key from the HUK makes of a fixed message. → `Bytes`
     Derive(String),
     /// Store. → `Done`
     Put(String, ByteBuf),

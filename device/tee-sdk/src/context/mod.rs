@@ -1,12 +1,12 @@
 //! The services of the trusted OS, typed: one file a service.
 
 mod board;
-mod keys;
+pub(crate) mod engine;
+mod random;
 mod storage;
 
 pub use storage::Batch;
 
-use crypto::secret::Secret;
 use tee_api::ta::{Syscall, SyscallReply};
 use tee_api::{TaId, TeeError};
 use zeroize::Zeroizing;
@@ -56,10 +56,13 @@ impl<'os> Context<'os> {
             other => Err(unexpected(&other)),
         }
     }
+}
 
-    fn key(&mut self, syscall: Syscall) -> Result<Secret<32>, TeeError> {
-        Secret::from_slice(&self.bytes(syscall)?)
-            .map_err(|_| TeeError::Communication("a key without 32 bytes".into()))
+impl Drop for Context<'_> {
+    /// A request ends: keys and operations that were dropped meanwhile end in the trusted OS too.
+    fn drop(&mut self) {
+        // Where the trusted OS is gone, so are they.
+        let _ = self.close_dropped();
     }
 }
 

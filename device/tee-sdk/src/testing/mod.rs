@@ -4,13 +4,13 @@
 //! (which the test moves), prompts (which the test answers), life cycle, boot info. Commands
 //! and replies pass through their encoding.
 
+mod engine;
 mod harness;
 
 pub use harness::{Asked, Harness};
 
 use crate::context::TrustedOs;
 use crate::{Instance, Question, TrustedApplication};
-use crypto::kdf::hkdf_sha256;
 use serde_bytes::ByteBuf;
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, VecDeque};
@@ -18,7 +18,8 @@ use std::rc::Rc;
 use std::time::Duration;
 use tee_api::boot::{BootInfo, BootLock, BootState, Trust};
 use tee_api::ta::{Syscall, SyscallReply, Typed};
-use tee_api::{TaId, TeeError};
+use tee_api::{Protocol, TaId, TeeError};
+use tee_engine::Engine;
 
 /// The longest name of an object.
 const MAX_NAME_BYTES: usize = 64;
@@ -38,6 +39,7 @@ struct State {
     answers: VecDeque<Option<String>>,
     prompts: Vec<Question>,
     writes_left: Option<u32>,
+    engines: BTreeMap<TaId, Engine>,
 }
 
 /// The trusted OS in memory. A clone is the same OS.
@@ -67,6 +69,7 @@ impl FakeOs {
             answers: VecDeque::new(),
             prompts: Vec::new(),
             writes_left: None,
+            engines: BTreeMap::new(),
         })))
     }
 
@@ -81,6 +84,7 @@ impl FakeOs {
     /// Starts a TA with one session open.
     #[must_use]
     pub fn start<T: TrustedApplication>(&self) -> Harness<T> {
+        self.state().engines.remove(&T::Protocol::TA);
         Harness { os: self.clone(), instance: Instance::default() }
     }
 
@@ -96,6 +100,7 @@ impl FakeOs {
         state.boot_secret = crypto::random_array();
         state.writes_left = None;
         state.answers.clear();
+        state.engines.clear();
     }
 
     /// The person will type this at the next prompt that has no answer yet.
@@ -172,7 +177,7 @@ impl FakeOs {
     /// The key of hardware auth tokens in this boot.
     #[must_use]
     pub fn auth_token_key(&self) -> [u8; 32] {
-        *self.state().derive("auth-token", &[]).expose()
+        *self.state().auth_token_key().expose()
     }
 
     fn typed(&self, question: Question) -> Result<Typed, TeeError> {
@@ -200,18 +205,9 @@ fn green() -> BootInfo {
 }
 
 impl State {
-    fn derive(&self, label: &str, context: &[&[u8]]) -> crypto::secret::Secret<32> {
-        let mut info = vec![label.as_bytes(), &[0]];
-        info.extend(context);
-        let salt = if label == "auth-token" { &self.boot_secret[..] } else { &[] };
-        hkdf_sha256(&self.huk, salt, &info)
-    }
-
     fn answer(&mut self, ta: TaId, syscall: Syscall) -> Result<SyscallReply, TeeError> {
         Ok(match syscall {
-            Syscall::DeriveKey { label, context } => SyscallReply::Bytes(ByteBuf::from(
-                *self.derive(&label, &[&ta.0, &context]).expose(),
-            )),
+            Syscall::Engine(call) => SyscallReply::Engine(self.engine(ta, call)?),
             Syscall::Random { bytes } => random(bytes)?,
             Syscall::StorageGet { name } => self.get(ta, name)?,
             Syscall::StoragePut { name, value } => self.commit(ta, vec![(name, value)], vec![])?,
@@ -225,9 +221,6 @@ impl State {
                 SyscallReply::Done
             }
             Syscall::Serial => SyscallReply::Text(self.serial.clone()),
-            Syscall::AuthTokenKey => {
-                SyscallReply::Bytes(ByteBuf::from(*self.derive("auth-token", &[]).expose()))
-            }
             Syscall::BootSuccessful => {
                 self.raised = self.booted()?.rollback_indexes.clone();
                 SyscallReply::Done

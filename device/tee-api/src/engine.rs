@@ -1,0 +1,597 @@
+//! The crypto engine by handle (SPEC S2.1.4): key objects and operations of a TA.
+//!
+//! The model is that of GlobalPlatform's TEE Internal Core API, chapters 5 and 6: a key object has
+//! a type and usage flags, both fixed when it is made; an operation is begun with a key, takes its
+//! message in pieces, and is finished. A TA holds handles. It sees key material that it brought
+//! along or asked to be extractable, and no other.
+//!
+//! What is weak has `Legacy` in its name.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use std::fmt;
+use std::ops::{BitOr, BitOrAssign};
+
+/// The most bytes of a message, associated data, or text in one call.
+pub const MAX_DATA_BYTES: usize = 64 * 1024;
+/// The most key objects of a TA at the same time.
+pub const MAX_KEYS: usize = 128;
+/// The most operations of a TA at the same time.
+pub const MAX_OPERATIONS: usize = 32;
+/// The longest label of a derivation, and the longest name of a stored key, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
+
+/// Names a key object or an operation of the TA that got it. Other TAs, and later processes of
+/// the same TA, have no use for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Handle(pub u64);
+
+/// A hash function (FIPS 180-4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hash {
+    /// MD5 (RFC 1321), broken.
+    LegacyMd5,
+    /// SHA-1; collisions are known.
+    LegacySha1,
+    /// SHA-224.
+    Sha224,
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+    /// SHA-512/224.
+    #[serde(rename = "sha512_224")]
+    Sha512_224,
+    /// SHA-512/256.
+    #[serde(rename = "sha512_256")]
+    Sha512_256,
+}
+
+/// An elliptic curve for ECDSA and ECDH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Curve {
+    /// NIST P-224.
+    P224,
+    /// NIST P-256.
+    P256,
+    /// NIST P-384.
+    P384,
+    /// NIST P-521.
+    P521,
+    /// secp256k1.
+    Secp256k1,
+}
+
+/// What a key object is a key of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyType {
+    /// AES with 128 bits.
+    Aes128,
+    /// AES with 192 bits.
+    Aes192,
+    /// AES with 256 bits.
+    Aes256,
+    /// 3DES with three keys: 24 bytes.
+    LegacyTripleDes,
+    /// HMAC.
+    Hmac {
+        /// The one hash function that it is for.
+        hash: Hash,
+        /// Bytes of the key, 1 to 256.
+        bytes: u16,
+    },
+    /// A secret that other keys derive from (HKDF), and nothing else.
+    Secret {
+        /// Its length, 1 to 256.
+        bytes: u16,
+    },
+    /// RSA with 2048 bits.
+    Rsa2048,
+    /// RSA with 3072 bits.
+    Rsa3072,
+    /// RSA with 4096 bits.
+    Rsa4096,
+    /// RSA with 1024 bits.
+    LegacyRsa1024,
+    /// ECDSA and ECDH.
+    Ec(Curve),
+    /// Ed25519.
+    Ed25519,
+    /// X25519.
+    X25519,
+    /// ML-DSA-65.
+    MlDsa65,
+    /// ML-DSA-87.
+    MlDsa87,
+}
+
+/// What a key object may be used for: a set of flags.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Usage(u16);
+
+impl Usage {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// [`Operation::Encrypt`].
+    pub const ENCRYPT: Self = Self(1);
+    /// [`Operation::Decrypt`].
+    pub const DECRYPT: Self = Self(1 << 1);
+    /// [`Operation::Mac`].
+    pub const MAC: Self = Self(1 << 2);
+    /// [`Operation::Sign`].
+    pub const SIGN: Self = Self(1 << 3);
+    /// [`Operation::VerifyMac`] and [`Operation::Verify`].
+    pub const VERIFY: Self = Self(1 << 4);
+    /// [`Call::Derive`].
+    pub const DERIVE: Self = Self(1 << 5);
+    /// [`Call::Wrap`]. Such a key encrypts and decrypts nothing else.
+    pub const WRAP: Self = Self(1 << 6);
+    /// [`Call::Unwrap`]. Such a key encrypts and decrypts nothing else.
+    pub const UNWRAP: Self = Self(1 << 7);
+    /// [`Call::Export`]: the TA may have its bytes.
+    pub const EXTRACTABLE: Self = Self(1 << 8);
+
+    const NAMES: [(Self, &'static str); 9] = [
+        (Self::ENCRYPT, "encrypt"),
+        (Self::DECRYPT, "decrypt"),
+        (Self::MAC, "mac"),
+        (Self::SIGN, "sign"),
+        (Self::VERIFY, "verify"),
+        (Self::DERIVE, "derive"),
+        (Self::WRAP, "wrap"),
+        (Self::UNWRAP, "unwrap"),
+        (Self::EXTRACTABLE, "extractable"),
+    ];
+
+    /// Both sets: `|` for constants.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `flags` are in it.
+    #[must_use]
+    pub const fn contains(self, flags: Self) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+
+    /// Whether one of `flags` is in it.
+    #[must_use]
+    pub const fn intersects(self, flags: Self) -> bool {
+        self.0 & flags.0 != 0
+    }
+}
+
+impl BitOr for Usage {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        self.union(other)
+    }
+}
+
+impl BitOrAssign for Usage {
+    fn bitor_assign(&mut self, other: Self) {
+        *self = self.union(other);
+    }
+}
+
+impl fmt::Debug for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Self::NAMES.iter().filter(|(flag, _)| self.contains(*flag));
+        f.debug_set().entries(names.map(|(_, name)| name)).finish()
+    }
+}
+
+/// What is fixed about a key object when it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attributes {
+    /// What it is a key of.
+    pub key_type: KeyType,
+    /// What it may be used for.
+    pub usage: Usage,
+}
+
+impl Attributes {
+    /// A key of `key_type` for `usage`.
+    #[must_use]
+    pub const fn new(key_type: KeyType, usage: Usage) -> Self {
+        Self { key_type, usage }
+    }
+}
+
+/// Where a key object came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The engine's generator.
+    Generated,
+    /// The TA brought its bytes along.
+    Imported,
+    /// The HUK, or another key object.
+    Derived,
+}
+
+/// What a TA may know about a key object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyInfo {
+    /// Type and usage.
+    pub attributes: Attributes,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// How a key object derives from another.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Derivation {
+    /// HKDF (RFC 5869) of a [`KeyType::Secret`]: a key of any symmetric type.
+    Hkdf {
+        /// The hash function.
+        hash: Hash,
+        /// May be empty.
+        salt: ByteBuf,
+        /// What the key is for.
+        info: ByteBuf,
+    },
+    /// ECDH (SP 800-56A) or X25519 (RFC 7748) of a key pair: the bare common secret, a
+    /// [`KeyType::Secret`] of the curve's length. HKDF comes next.
+    Agree {
+        /// The peer's public key: SubjectPublicKeyInfo, a point (SEC 1), or X25519's 32 bytes.
+        peer: ByteBuf,
+    },
+}
+
+impl fmt::Debug for Derivation {
+    /// Names the function only: a salt may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hkdf { .. } => "Hkdf(..)",
+            Self::Agree { .. } => "Agree(..)",
+        })
+    }
+}
+
+/// How a key object travels under another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wrapping {
+    /// AES-GCM over the key with its attributes, under AES-128 or AES-256. The one that unwraps
+    /// gets a key with the same attributes.
+    AesGcm {
+        /// What it is bound to.
+        associated: ByteBuf,
+    },
+    /// AES key wrap with padding (RFC 5649) over the bare bytes, for other implementations. It
+    /// carries no attributes, so it takes extractable keys only.
+    AesKwp,
+}
+
+/// What becomes of a text that is not whole blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Padding {
+    /// It is refused.
+    None,
+    /// It is filled up as PKCS#7 does (RFC 5652, 6.3).
+    Pkcs7,
+}
+
+/// A cipher, by the mode that its key's type leaves open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cipher {
+    /// AES or 3DES, each block by itself.
+    Ecb(Padding),
+    /// AES or 3DES, cipher block chaining.
+    Cbc {
+        /// The initial vector: a block.
+        iv: ByteBuf,
+        /// What becomes of an odd end.
+        padding: Padding,
+    },
+    /// AES, counter mode.
+    Ctr {
+        /// The first counter block.
+        counter: ByteBuf,
+    },
+    /// AES-GCM (SP 800-38D).
+    Gcm {
+        /// 1 to 128 bytes, 12 are usual; never the same twice under one key.
+        nonce: ByteBuf,
+        /// Bytes of the tag, 12 to 16.
+        tag_bytes: u8,
+    },
+    /// RSA-OAEP (RFC 8017, 7.1). One piece.
+    RsaOaep {
+        /// The hash function of the label.
+        hash: Hash,
+        /// What the mask is made with.
+        mask: Hash,
+        /// What is bound to the text; mostly empty.
+        label: ByteBuf,
+    },
+    /// RSA with the padding of PKCS#1 v1.5 (RFC 8017, 7.2). Who learns whether the padding was
+    /// right can decrypt: never tell. One piece.
+    LegacyRsaPkcs1,
+    /// The bare RSA operation. One piece.
+    RsaBare,
+}
+
+/// What a signature is made over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// The message, in any number of pieces; the engine hashes it.
+    Message,
+    /// Its digest, in one piece.
+    Digest,
+}
+
+/// A signature scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// RSA PKCS#1 v1.5 (RFC 8017, 8.2).
+    RsaPkcs1 {
+        /// The hash function, named in the signature.
+        hash: Hash,
+        /// What comes in.
+        input: Input,
+    },
+    /// RSA PKCS#1 v1.5 without the hash function's name, over any bytes.
+    RsaPkcs1Bare,
+    /// RSA-PSS (RFC 8017, 8.1).
+    RsaPss {
+        /// The hash function.
+        hash: Hash,
+        /// What the mask is made with.
+        mask: Hash,
+        /// Bytes of the salt.
+        salt_bytes: u16,
+        /// What comes in.
+        input: Input,
+    },
+    /// The bare RSA operation on a number below the modulus.
+    RsaBare,
+    /// ECDSA (FIPS 186-5); signatures are DER.
+    Ecdsa {
+        /// The hash function.
+        hash: Hash,
+        /// What comes in.
+        input: Input,
+    },
+    /// ECDSA over any bytes in place of a digest; the first bits count.
+    EcdsaBare,
+    /// Ed25519 (RFC 8032). One piece.
+    Ed25519,
+    /// ML-DSA (FIPS 204) with an empty context. One piece.
+    MlDsa,
+}
+
+/// What is done, and how. Keys of the wrong type or without the usage are refused when it begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// A digest; needs no key. The result is the digest.
+    Digest(Hash),
+    /// HMAC or CMAC, as the key's type says. The result is the whole tag.
+    Mac,
+    /// Checks a MAC, which comes with [`Call::Finish`]: whole, or its first half at least.
+    VerifyMac,
+    /// Encrypts. GCM's tag is the end of the result.
+    Encrypt(Cipher),
+    /// Decrypts. GCM's tag comes with [`Call::Finish`].
+    Decrypt(Cipher),
+    /// Signs. The result is the signature.
+    Sign(Scheme),
+    /// Checks a signature, which comes with [`Call::Finish`].
+    Verify(Scheme),
+}
+
+/// What a TA asks of the engine.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// A fresh key. → `Handle`
+    Generate {
+        /// Type and usage.
+        attributes: Attributes,
+    },
+    /// A key that the TA made or was given. → `Handle`
+    Import {
+        /// Type and usage.
+        attributes: Attributes,
+        /// The bytes; PKCS#8 of a key pair.
+        material: ByteBuf,
+    },
+    /// A symmetric key that only this TA on this board has. Another type or another usage is
+    /// another key. It is never extractable. → `Handle`
+    DeriveFromHuk {
+        /// What it is for.
+        label: String,
+        /// What it is bound to.
+        context: ByteBuf,
+        /// Type and usage.
+        attributes: Attributes,
+    },
+    /// A key from another key. → `Handle`
+    Derive {
+        /// With [`Usage::DERIVE`].
+        from: Handle,
+        /// How.
+        derivation: Derivation,
+        /// Type and usage. Extractable only where `from` is, or its agreement's secret.
+        attributes: Attributes,
+    },
+    /// The key of hardware auth tokens: the same for all TAs that make or check them, another
+    /// one after each power-on. → `Handle`
+    AuthTokenKey,
+    /// Type, usage and origin. → `Info`
+    Info {
+        /// The key.
+        key: Handle,
+    },
+    /// The public half: SubjectPublicKeyInfo, or of ML-DSA the raw key. → `Bytes`
+    PublicKey {
+        /// The key.
+        key: Handle,
+    },
+    /// The bytes of an extractable key, in the form of [`Call::Import`]. → `Bytes`
+    Export {
+        /// The key.
+        key: Handle,
+    },
+    /// A key under another one. → `Bytes`
+    Wrap {
+        /// With [`Usage::WRAP`].
+        under: Handle,
+        /// What is wrapped.
+        key: Handle,
+        /// How.
+        wrapping: Wrapping,
+    },
+    /// What was wrapped. → `Handle`
+    Unwrap {
+        /// With [`Usage::UNWRAP`].
+        under: Handle,
+        /// From [`Call::Wrap`].
+        wrapped: ByteBuf,
+        /// As it was wrapped.
+        wrapping: Wrapping,
+        /// For [`Wrapping::AesKwp`]: type and usage; with [`Wrapping::AesGcm`] they come along.
+        attributes: Option<Attributes>,
+    },
+    /// A key as this TA's storage may keep it: sealed to this TA on this board and to the name
+    /// of the object. → `Bytes`
+    Seal {
+        /// The key.
+        key: Handle,
+        /// The object's name.
+        name: String,
+    },
+    /// What [`Call::Seal`] gave. → `Handle`
+    Unseal {
+        /// The object's name.
+        name: String,
+        /// Its content.
+        sealed: ByteBuf,
+    },
+    /// Begins an operation. → `Handle`
+    Begin {
+        /// The key; none for a digest.
+        key: Option<Handle>,
+        /// What is done.
+        operation: Operation,
+    },
+    /// Associated data of GCM, before any text. → `Done`
+    Associate {
+        /// The operation.
+        operation: Handle,
+        /// The next piece.
+        data: ByteBuf,
+    },
+    /// A piece of the message. → `Bytes`: what came out so far
+    Update {
+        /// The operation.
+        operation: Handle,
+        /// The next piece.
+        data: ByteBuf,
+    },
+    /// The last piece; the operation is over, whatever comes of it. → `Bytes`: the rest (nothing
+    /// where something was checked), or refused `Security`
+    Finish {
+        /// The operation.
+        operation: Handle,
+        /// The last piece; may be empty.
+        data: ByteBuf,
+        /// What is checked: a MAC, a signature, GCM's tag.
+        tag: Option<ByteBuf>,
+    },
+    /// Begin and finish at once: the way for messages in one piece. → as [`Call::Finish`]. A
+    /// decryption gives nothing unless its tag was right.
+    Run {
+        /// The key; none for a digest.
+        key: Option<Handle>,
+        /// What is done.
+        operation: Operation,
+        /// GCM's associated data.
+        associated: ByteBuf,
+        /// The message.
+        data: ByteBuf,
+        /// What is checked: a MAC, a signature, GCM's tag.
+        tag: Option<ByteBuf>,
+    },
+    /// Ends operations and forgets keys. Unknown handles are no error. → `Done`
+    Close {
+        /// Both kinds.
+        handles: Vec<Handle>,
+    },
+}
+
+impl Call {
+    /// Its name, for people.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Generate { .. } => "generate",
+            Self::Import { .. } => "import",
+            Self::DeriveFromHuk { .. } => "derive from the HUK",
+            Self::Derive { .. } => "derive",
+            Self::AuthTokenKey => "auth token key",
+            Self::Info { .. } => "info",
+            Self::PublicKey { .. } => "public key",
+            Self::Export { .. } => "export",
+            Self::Wrap { .. } => "wrap",
+            Self::Unwrap { .. } => "unwrap",
+            Self::Seal { .. } => "seal",
+            Self::Unseal { .. } => "unseal",
+            Self::Begin { .. } => "begin",
+            Self::Associate { .. } => "associate",
+            Self::Update { .. } => "update",
+            Self::Finish { .. } => "finish",
+            Self::Run { .. } => "run",
+            Self::Close { .. } => "close",
+        }
+    }
+}
+
+impl fmt::Debug for Call {
+    /// Names the call only: the content may be a key or a secret text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({})", self.name())
+    }
+}
+
+/// What the engine answers.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// A key object or an operation.
+    Handle(Handle),
+    /// Bytes.
+    Bytes(ByteBuf),
+    /// About a key.
+    Info(KeyInfo),
+    /// Done.
+    Done,
+}
+
+impl fmt::Debug for Answer {
+    /// Names the kind only: the content may be a key or a secret text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Handle(_) => "Handle(..)",
+            Self::Bytes(_) => "Bytes(..)",
+            Self::Info(_) => "Info(..)",
+            Self::Done => "Done",
+        })
+    }
+}
