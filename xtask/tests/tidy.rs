@@ -9,6 +9,7 @@ use std::process::Command;
 const DEVICE_ORDER: &[&str] = &[
     "board",
     "tee-api",
+    "secure-storage",
     "rpmb-chip",
     "board-emulated",
     "boot",
