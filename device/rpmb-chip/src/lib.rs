@@ -7,8 +7,10 @@
 //! socket is what an eMMC sees ([`wire`]): CMD25 with frames in, CMD18 with frames out.
 
 pub mod client;
+mod journal;
+mod registers;
 pub mod server;
 mod store;
 pub mod wire;
 
-pub use store::{FileStore, MAX_BLOCKS};
+pub use store::{FileStore, MAX_BLOCKS, Medium};

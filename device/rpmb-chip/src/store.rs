@@ -1,11 +1,15 @@
 //! The chip's content, in a file.
 //!
 //! Two pages of the chip's registers (key, write counter, configuration, sequence number,
-//! CRC-32), then a journal for one write, then the blocks. A write goes to the journal first, is
-//! made durable, is applied, is made durable again. Whenever power goes, opening the file finishes
-//! what the journal holds whole, and drops what it does not. Who has it open has it alone.
+//! CRC-32), then two slots of a journal, then the blocks. A write goes into the slot that the
+//! write before it did not use and is made durable: that is all that it waits for. Only then it
+//! is made in its place, and the next write's barrier makes that durable too, before the slot is
+//! used again. Whenever power goes, opening the file repeats what the journal holds whole, and
+//! drops what it does not. Who has the file open has it alone.
 
-use rpmb::{BLOCK_BYTES, Block, MAC_BYTES, MAX_WRITE_FRAMES, Store};
+use crate::journal::{ENTRY_BYTES, Entry};
+use crate::registers::{PAGE, Registers};
+use rpmb::{BLOCK_BYTES, Block, MAC_BYTES, Store};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -14,26 +18,38 @@ use zeroize::Zeroizing;
 
 /// The most blocks that a chip can have: 16 MiB.
 pub const MAX_BLOCKS: u32 = 65_536;
-const PAGE: usize = 4096;
-const MAGIC: [u8; 8] = *b"HFRPMB01";
-/// Two pages of registers, then the journal.
+/// Two pages of registers, then two slots.
 const JOURNAL_AT: u64 = 2 * PAGE as u64;
-const JOURNAL_HEAD: usize = 32;
-const JOURNAL_BYTES: usize = JOURNAL_HEAD + MAX_WRITE_FRAMES * BLOCK_BYTES;
-const BLOCKS_AT: u64 = JOURNAL_AT + (JOURNAL_BYTES.next_multiple_of(PAGE)) as u64;
+const SLOT_BYTES: u64 = ENTRY_BYTES.next_multiple_of(PAGE) as u64;
+const BLOCKS_AT: u64 = JOURNAL_AT + 2 * SLOT_BYTES;
 
-/// The chip's key and counter.
-#[derive(Clone, Default)]
-struct Registers {
-    sequence: u64,
-    counter: u32,
-    key: Option<Zeroizing<[u8; MAC_BYTES]>>,
-    secure_wp_mode_enable: bool,
+/// What a chip's content lies on.
+pub trait Medium {
+    /// Fills `bytes` from `offset` on.
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `bytes` from `offset` on.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes all writes so far durable.
+    fn sync_data(&self) -> io::Result<()>;
+}
+
+impl Medium for File {
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self, bytes, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Self::sync_data(self)
+    }
 }
 
 /// The file under the RPMB chip.
-pub struct FileStore {
-    file: File,
+pub struct FileStore<M = File> {
+    medium: M,
     blocks: u32,
     registers: Registers,
 }
@@ -50,10 +66,7 @@ impl FileStore {
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
         lock(&file)?;
         file.set_len(file_bytes(blocks))?;
-        let mut store = Self { file, blocks, registers: Registers::default() };
-        // Both pages are written, so that both are good from now on.
-        store.put_registers(Registers::default())?;
-        store.put_registers(store.registers.clone())?;
+        let store = Self::format(file, blocks)?;
         effects::durable::sync_folder_of(path)?;
         Ok(store)
     }
@@ -64,6 +77,24 @@ impl FileStore {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         lock(&file)?;
         let bytes = file.metadata()?.len();
+        Self::recover(file, bytes)
+    }
+}
+
+impl<M: Medium> FileStore<M> {
+    /// A fresh chip on a medium that holds zeros.
+    fn format(medium: M, blocks: u32) -> io::Result<Self> {
+        // Writing where nothing was written before takes the file system longer.
+        medium.write_all_at(&vec![0; 2 * SLOT_BYTES as usize], JOURNAL_AT)?;
+        let mut store = Self { medium, blocks, registers: Registers::default() };
+        // Both pages are written, so that both are good from now on.
+        store.put_registers(Registers::default())?;
+        store.put_registers(store.registers.clone())?;
+        Ok(store)
+    }
+
+    /// The chip on a medium of `bytes` bytes.
+    fn recover(medium: M, bytes: u64) -> io::Result<Self> {
         let blocks = bytes.saturating_sub(BLOCKS_AT) / BLOCK_BYTES as u64;
         let blocks = u32::try_from(blocks).unwrap_or_default();
         if !(1..=MAX_BLOCKS).contains(&blocks) || bytes != file_bytes(blocks) {
@@ -72,131 +103,64 @@ impl FileStore {
         let mut pages = Vec::new();
         for index in 0..2 {
             let mut page = Zeroizing::new([0; PAGE]);
-            file.read_exact_at(&mut *page, index * PAGE as u64)?;
+            medium.read_exact_at(&mut *page, index * PAGE as u64)?;
             pages.extend(Registers::decode(&page));
         }
         let registers = pages
             .into_iter()
             .max_by_key(|page| page.sequence)
             .ok_or_else(|| damaged("registers"))?;
-        let mut store = Self { file, blocks, registers };
-        store.recover()?;
+        let mut store = Self { medium, blocks, registers };
+        store.repeat_journal()?;
         Ok(store)
     }
 
-    /// Applies the journal where it holds the write that comes next and lies inside the chip.
-    fn recover(&mut self) -> io::Result<()> {
-        let mut bytes = vec![0; JOURNAL_BYTES];
-        self.file.read_exact_at(&mut bytes, JOURNAL_AT)?;
-        match Journal::decode(&bytes) {
-            Some(journal) if journal.sequence == self.registers.sequence + 1 => {
-                let count = (journal.blocks.len() / BLOCK_BYTES) as u32;
-                if u32::from(journal.first) + count > self.blocks {
-                    return Err(damaged("its journal"));
-                }
-                self.apply(&journal)
-            }
-            _ => Ok(()),
+    /// Repeats the writes that the journal holds and that came after the registers' page.
+    fn repeat_journal(&mut self) -> io::Result<()> {
+        let mut slots = [vec![0; ENTRY_BYTES], vec![0; ENTRY_BYTES]];
+        for (at, slot) in slots.iter_mut().enumerate() {
+            self.medium.read_exact_at(slot, slot_at(at as u64))?;
         }
+        let mut entries: Vec<Entry<'_>> = slots.iter().filter_map(|it| Entry::decode(it)).collect();
+        entries.retain(|entry| entry.sequence > self.registers.sequence);
+        entries.sort_unstable_by_key(|entry| entry.sequence);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        for entry in entries {
+            let count = (entry.blocks.len() / BLOCK_BYTES) as u32;
+            if u32::from(entry.first) + count > self.blocks {
+                return Err(damaged("its journal"));
+            }
+            self.apply(&entry)?;
+        }
+        // The next write takes the older one's slot.
+        self.medium.sync_data()
     }
 
-    fn apply(&mut self, journal: &Journal<'_>) -> io::Result<()> {
-        let at = BLOCKS_AT + u64::from(journal.first) * BLOCK_BYTES as u64;
-        self.file.write_all_at(journal.blocks, at)?;
-        self.file.sync_data()?;
-        let counter = journal.counter;
-        self.put_registers(Registers { counter, ..self.registers.clone() })
+    /// Makes a write that the journal holds durably. What makes it durable in its place comes
+    /// later.
+    fn apply(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        let at = BLOCKS_AT + u64::from(entry.first) * BLOCK_BYTES as u64;
+        self.medium.write_all_at(entry.blocks, at)?;
+        (self.registers.sequence, self.registers.counter) = (entry.sequence, entry.counter);
+        Ok(())
     }
 
-    /// Writes the next page of registers over the older of the two.
+    /// Writes the next page of registers over the older of the two. It outdates the journal, so
+    /// what that holds must be durable in its place first.
     fn put_registers(&mut self, registers: Registers) -> io::Result<()> {
+        self.medium.sync_data()?;
         let next = Registers { sequence: self.registers.sequence + 1, ..registers };
         let at = (next.sequence % 2) * PAGE as u64;
-        self.file.write_all_at(&*next.encode(), at)?;
-        self.file.sync_data()?;
+        self.medium.write_all_at(&*next.encode(), at)?;
+        self.medium.sync_data()?;
         self.registers = next;
         Ok(())
     }
 }
 
-impl Registers {
-    /// Magic, sequence, counter, whether there is a key, configuration, the key, zeros, CRC-32.
-    fn encode(&self) -> Zeroizing<[u8; PAGE]> {
-        let mut page = Zeroizing::new([0; PAGE]);
-        page[..8].copy_from_slice(&MAGIC);
-        page[8..16].copy_from_slice(&self.sequence.to_be_bytes());
-        page[16..20].copy_from_slice(&self.counter.to_be_bytes());
-        if let Some(key) = &self.key {
-            page[20] = 1;
-            page[24..24 + MAC_BYTES].copy_from_slice(&**key);
-        }
-        page[21] = u8::from(self.secure_wp_mode_enable);
-        let crc = crc32fast::hash(&page[..PAGE - 4]);
-        page[PAGE - 4..].copy_from_slice(&crc.to_be_bytes());
-        page
-    }
-
-    fn decode(page: &[u8; PAGE]) -> Option<Self> {
-        let field = |at: usize| page[at..at + 4].try_into().map(u32::from_be_bytes).ok();
-        if page[..8] != MAGIC || field(PAGE - 4)? != crc32fast::hash(&page[..PAGE - 4]) {
-            return None;
-        }
-        let key = page[24..24 + MAC_BYTES].try_into().ok()?;
-        Some(Self {
-            sequence: u64::from(field(8)?) << 32 | u64::from(field(12)?),
-            counter: field(16)?,
-            key: (page[20] == 1).then(|| Zeroizing::new(key)),
-            secure_wp_mode_enable: page[21] == 1,
-        })
-    }
-}
-
-/// One write that is about to happen.
-struct Journal<'a> {
-    sequence: u64,
-    counter: u32,
-    first: u16,
-    blocks: &'a [u8],
-}
-
-impl<'a> Journal<'a> {
-    /// Sequence, counter, first block, blocks; CRC-32 of these and of the content; the content.
-    fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![0; JOURNAL_HEAD];
-        bytes[..8].copy_from_slice(&self.sequence.to_be_bytes());
-        bytes[8..12].copy_from_slice(&self.counter.to_be_bytes());
-        bytes[12..14].copy_from_slice(&self.first.to_be_bytes());
-        let count = u16::try_from(self.blocks.len() / BLOCK_BYTES).unwrap_or(u16::MAX);
-        bytes[14..16].copy_from_slice(&count.to_be_bytes());
-        let crc = Self::crc(&bytes[..16], self.blocks);
-        bytes[16..20].copy_from_slice(&crc.to_be_bytes());
-        bytes.extend_from_slice(self.blocks);
-        bytes
-    }
-
-    fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let (head, content) = bytes.split_at_checked(JOURNAL_HEAD)?;
-        let count = usize::from(u16::from_be_bytes(head[14..16].try_into().ok()?));
-        let blocks = content.get(..count * BLOCK_BYTES)?;
-        let crc = u32::from_be_bytes(head[16..20].try_into().ok()?);
-        (crc == Self::crc(&head[..16], blocks)).then_some(())?;
-        Some(Self {
-            sequence: u64::from_be_bytes(head[..8].try_into().ok()?),
-            counter: u32::from_be_bytes(head[8..12].try_into().ok()?),
-            first: u16::from_be_bytes(head[12..14].try_into().ok()?),
-            blocks,
-        })
-    }
-
-    fn crc(head: &[u8], blocks: &[u8]) -> u32 {
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(head);
-        crc.update(blocks);
-        crc.finalize()
-    }
-}
-
-impl Store for FileStore {
+impl<M: Medium> Store for FileStore<M> {
     type Error = io::Error;
 
     fn blocks(&self) -> u32 {
@@ -221,22 +185,27 @@ impl Store for FileStore {
 
     fn read(&self, first: u16, count: u16) -> io::Result<Vec<Block>> {
         let mut bytes = vec![0; usize::from(count) * BLOCK_BYTES];
-        self.file.read_exact_at(&mut bytes, BLOCKS_AT + u64::from(first) * BLOCK_BYTES as u64)?;
+        self.medium.read_exact_at(&mut bytes, BLOCKS_AT + u64::from(first) * BLOCK_BYTES as u64)?;
         let (blocks, _) = bytes.as_chunks::<BLOCK_BYTES>();
         Ok(blocks.to_vec())
     }
 
     fn write(&mut self, first: u16, blocks: &[Block], counter: u32) -> io::Result<()> {
         let sequence = self.registers.sequence + 1;
-        let journal = Journal { sequence, counter, first, blocks: blocks.as_flattened() };
-        self.file.write_all_at(&journal.encode(), JOURNAL_AT)?;
-        self.file.sync_data()?;
-        self.apply(&journal)
+        let entry = Entry { sequence, counter, first, blocks: blocks.as_flattened() };
+        self.medium.write_all_at(&entry.encode(), slot_at(sequence))?;
+        self.medium.sync_data()?;
+        self.apply(&entry)
     }
 
     fn configure(&mut self, secure_wp_mode_enable: bool, counter: u32) -> io::Result<()> {
         self.put_registers(Registers { secure_wp_mode_enable, counter, ..self.registers.clone() })
     }
+}
+
+/// Where the journal's slot for this write begins.
+const fn slot_at(sequence: u64) -> u64 {
+    JOURNAL_AT + sequence % 2 * SLOT_BYTES
 }
 
 const fn file_bytes(blocks: u32) -> u64 {
@@ -258,98 +227,4 @@ fn damaged(what: &str) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-    use std::path::PathBuf;
-
-    const NEW: Block = [2; BLOCK_BYTES];
-    const BLOCKS: u32 = 64;
-
-    fn place() -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rpmb.bin");
-        (folder, path)
-    }
-
-    #[test]
-    fn keeps_key_counter_and_blocks() {
-        let (_folder, path) = place();
-        let mut store = FileStore::create(&path, BLOCKS).unwrap();
-        store.program_key(&[5; 32]).unwrap();
-        store.write(3, &[[1; BLOCK_BYTES], NEW], 1).unwrap();
-        drop(store);
-        let store = FileStore::open(&path).unwrap();
-        assert_eq!((store.key(), store.counter()), (Some([5; 32]), 1));
-        assert_eq!(store.read(3, 2).unwrap(), [[1; BLOCK_BYTES], NEW]);
-        assert!(FileStore::create(&path, BLOCKS).is_err());
-    }
-
-    #[test]
-    fn keeps_the_configuration_with_the_counter() {
-        let (_folder, path) = place();
-        let mut store = FileStore::create(&path, BLOCKS).unwrap();
-        assert!(!store.secure_wp_mode_enable());
-        store.configure(true, 1).unwrap();
-        drop(store);
-        let store = FileStore::open(&path).unwrap();
-        assert_eq!((store.secure_wp_mode_enable(), store.counter()), (true, 1));
-    }
-
-    #[test]
-    fn one_program_at_a_time_has_the_chip() {
-        let (_folder, path) = place();
-        let store = FileStore::create(&path, BLOCKS).unwrap();
-        let busy = FileStore::open(&path).err().map(|error| error.kind());
-        assert_eq!(busy, Some(io::ErrorKind::ResourceBusy));
-        drop(store);
-        FileStore::open(&path).unwrap();
-    }
-
-    #[test]
-    fn sizes_that_no_chip_has_are_refused() {
-        let (_folder, path) = place();
-        for blocks in [0, MAX_BLOCKS + 1] {
-            assert!(FileStore::create(&path, blocks).is_err());
-        }
-        drop(FileStore::create(&path, MAX_BLOCKS).unwrap());
-        assert_eq!(FileStore::open(&path).unwrap().blocks(), MAX_BLOCKS);
-        for length in [0, BLOCKS_AT, BLOCKS_AT + 1, file_bytes(MAX_BLOCKS) + BLOCK_BYTES as u64] {
-            fs::write(&path, vec![0; length as usize]).unwrap();
-            assert!(FileStore::open(&path).is_err(), "{length} bytes");
-        }
-    }
-
-    /// Power goes after every single byte of what a write puts on the disk, in order.
-    #[test]
-    fn a_power_cut_leaves_the_old_content_or_the_new() {
-        let (_folder, path) = place();
-        let mut store = FileStore::create(&path, BLOCKS).unwrap();
-        store.program_key(&[5; 32]).unwrap();
-        store.write(9, &[[1; BLOCK_BYTES]], 1).unwrap();
-        let before = fs::read(&path).unwrap();
-        store.write(9, &[NEW], 2).unwrap();
-        let after = fs::read(&path).unwrap();
-        drop(store);
-
-        let places = [JOURNAL_AT, BLOCKS_AT, 0, PAGE as u64].map(|at| at as usize);
-        let lengths = [BLOCKS_AT as usize - JOURNAL_AT as usize, 16 * BLOCK_BYTES, PAGE, PAGE];
-        let mut disk = before;
-        let (mut old, mut new) = (0, 0);
-        for (start, length) in places.into_iter().zip(lengths) {
-            let altered: Vec<usize> =
-                (start..start + length).filter(|&at| disk[at] != after[at]).collect();
-            for at in altered {
-                disk[at] = after[at];
-                fs::write(&path, &disk).unwrap();
-                let store = FileStore::open(&path).unwrap();
-                match (store.counter(), store.read(9, 1).unwrap()[0]) {
-                    (1, block) if block == [1; BLOCK_BYTES] => old += 1,
-                    (2, block) if block == NEW => new += 1,
-                    torn => panic!("torn at byte {at}: {torn:?}"),
-                }
-            }
-        }
-        assert!(old > 0 && new > 0, "{old} old, {new} new");
-    }
-}
+mod tests;
