@@ -39,16 +39,14 @@ impl<F: Files, A: Anchor> Store<F, A> {
     }
 
     /// Forgets all objects for good: their keys go with the anchor's content. It works whatever
-    /// the REE does, and whatever became of its files; those that it still keeps are removed.
-    pub async fn erase(files: F, anchor: A, keys: Rc<dyn Keys>) -> Result<(), Error> {
-        let last = load(&anchor, &*keys).await?.map_or(0, |state| state.commit);
+    /// the REE does, and whatever became of its files; those that it still keeps are removed when
+    /// the store is opened next.
+    pub async fn erase(anchor: &A, keys: &dyn Keys) -> Result<(), Error> {
+        let last = load(anchor, keys).await?.map_or(0, |state| state.commit);
         let epoch_key = Secret::random();
         let root = Index::new().root();
         let state = AnchorState { commit: last + 1, root, epoch_key, tail: None };
-        anchor.store(seal_anchor(&*keys, &state)).await?;
-        let epoch = Epoch::new(state.epoch_key);
-        Self::empty(files, anchor, keys, epoch).sweep().await;
-        Ok(())
+        Ok(anchor.store(seal_anchor(keys, &state)).await?)
     }
 
     /// Walks from the last record back to the last checkpoint, then makes the changes in the

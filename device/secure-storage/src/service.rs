@@ -299,7 +299,7 @@ async fn serve(outside: Outside, keys: Rc<dyn Keys>) {
     loop {
         let (ticket, owner, request) = outside.request().await;
         if request == Request::EraseAll {
-            let erased = Store::erase(outside.clone(), outside.clone(), keys.clone()).await;
+            let erased = Store::<Outside, Outside>::erase(&outside, &*keys).await;
             state = State::Closed;
             outside.answer(ticket, erased.map(|()| Reply::Done));
             continue;

@@ -53,12 +53,25 @@ fn start() -> Result<(), Box<dyn Error>> {
     let watched = power.try_clone()?;
     let thread = std::thread::Builder::new().name("power".into()).stack_size(64 * 1024);
     thread.spawn(move || end_with_power(&watched))?;
+    keep_files(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_keep_alive(IDLE)
         .build()?;
     runtime.block_on(serve(&config, &log, &power))
+}
+
+/// The TEE's files lie here, from before anything asks the TEE.
+fn keep_files(config: &Config) -> io::Result<()> {
+    let (tee, folder) = (config.run.join("tee.sock"), config.data.join("tee"));
+    let thread = std::thread::Builder::new().name("files".into()).stack_size(256 * 1024);
+    thread.spawn(move || {
+        if let Err(error) = tee_client::keeper::keep(&tee, &folder) {
+            tracing::error!(%error, "the TEE's files can't be kept in {}", folder.display());
+        }
+    })?;
+    Ok(())
 }
 
 async fn serve(config: &Config, log: &File, power: &OwnedFd) -> Result<(), Box<dyn Error>> {

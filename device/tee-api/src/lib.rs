@@ -9,8 +9,10 @@ pub mod boot;
 pub mod engine;
 pub mod gatekeeper;
 mod identity;
+pub mod keeper;
 pub mod keymint;
 pub mod ree;
+pub mod storage;
 pub mod ta;
 
 pub use identity::{Identity, Signer};

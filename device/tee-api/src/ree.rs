@@ -3,6 +3,7 @@
 //! Over a SEQPACKET Unix socket; who calls is told by the kernel (peer credentials). One request
 //! at a time on a connection; sessions belong to the connection and end with it.
 
+use crate::keeper::{Operation, Outcome};
 use crate::{TaId, TeeError};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -28,6 +29,15 @@ pub enum Request {
         /// From [`Reply::Opened`].
         session: u32,
     },
+    /// Offers to keep files ([`crate::keeper`]). From now on the TEE asks and this end answers.
+    KeepFiles,
+    /// What came of [`Reply::File`].
+    Filed {
+        /// Its number.
+        number: u64,
+        /// What came of it.
+        outcome: Outcome,
+    },
 }
 
 /// From the TEE.
@@ -43,6 +53,13 @@ pub enum Reply {
     Done(ByteBuf),
     /// The session is closed.
     Closed,
+    /// The system does something with a file and answers [`Request::Filed`].
+    File {
+        /// No other has it.
+        number: u64,
+        /// What to do.
+        operation: Operation,
+    },
     /// Refused.
     Refused(TeeError),
 }

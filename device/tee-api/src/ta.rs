@@ -1,8 +1,7 @@
 //! The trusted OS and a TA process, over the one socket that the TA has (descriptor 3).
 
-use crate::TeeError;
 use crate::boot::{BootInfo, Trust};
-use crate::engine;
+use crate::{TeeError, engine, storage};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -96,31 +95,8 @@ pub enum Syscall {
         /// How many.
         bytes: u16,
     },
-    /// Reads an object of this TA's secure storage. → `Bytes`, or refused `NotFound`
-    StorageGet {
-        /// Its name, at most 64 bytes.
-        name: String,
-    },
-    /// Creates or replaces an object, atomically and durably. → `Done`
-    StoragePut {
-        /// Its name, at most 64 bytes.
-        name: String,
-        /// Its content, at most 16 KiB.
-        value: ByteBuf,
-    },
-    /// Deletes objects, all or none; the space is overwritten. → `Done`
-    StorageDelete {
-        /// Their names; missing ones are no error.
-        names: Vec<String>,
-    },
-    /// Puts and deletes objects, all or none, durably; the space of what went is overwritten.
-    /// → `Done`
-    StorageCommit {
-        /// Objects that are created or replaced.
-        put: Vec<(String, ByteBuf)>,
-        /// Objects that go; missing ones are no error.
-        delete: Vec<String>,
-    },
+    /// Secure storage. → `Storage`
+    Storage(storage::Call),
     /// Milliseconds since power-on, from the board. → `Number`
     Uptime,
     /// What was booted; refused `BadState` before the bootloader said so. → `BootInfo`
@@ -167,6 +143,8 @@ pub enum SyscallReply {
     BootInfo(BootInfo),
     /// Whose signature counts.
     Trust(Trust),
+    /// From secure storage.
+    Storage(storage::Answer),
     /// Done.
     Done,
     /// Refused.
@@ -184,6 +162,7 @@ impl std::fmt::Debug for SyscallReply {
             Self::Flag(_) => "Flag(..)",
             Self::BootInfo(_) => "BootInfo(..)",
             Self::Trust(_) => "Trust(..)",
+            Self::Storage(_) => "Storage(..)",
             Self::Done => "Done",
             Self::Refused(_) => "Refused(..)",
         })

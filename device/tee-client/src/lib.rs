@@ -13,6 +13,8 @@
 //! # Ok::<(), tee_client::TeeError>(())
 //! ```
 
+pub mod keeper;
+
 use board::channel;
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -168,6 +170,7 @@ fn unexpected(reply: &Reply) -> TeeError {
         Reply::Opened { .. } => "opened",
         Reply::Done(_) => "done",
         Reply::Closed => "closed",
+        Reply::File { .. } => "a file's operation",
         Reply::Refused(_) => "refused",
     };
     TeeError::Communication(format!("the TEE answered {kind} where something else was due"))

@@ -35,7 +35,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::process::ExitCode;
 use std::rc::Rc;
-use storage::SecureStorage;
+use storage::{FileStorage, SecureStorage};
 use ta::Ta;
 use tee_api::TeeError;
 use tee_sdk::isolation;
@@ -91,6 +91,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     let spawner = fork_spawner(&programs, &inherited)?;
     let weaknesses = isolation::isolate();
+    // The system's programs are the same user's, in namespaces of their own.
+    let system_uid = rustix::process::getuid().as_raw();
     sandbox::close_to_observers()?;
     let landlock = sandbox::deny_files_and_network();
     let tas = programs.iter().map(Ta::new).collect();
@@ -112,6 +114,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     }
     let mut os = Os {
         silicon,
+        files: FileStorage::new(Rc::clone(&secrets), system_uid),
         secrets,
         storage,
         boot: boot::Boot::new(&arguments),

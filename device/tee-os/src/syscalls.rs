@@ -1,22 +1,20 @@
 //! What TAs ask the OS for.
 
 use crate::os::Os;
-use crate::storage::{Changes, Owner, SecureStorage};
+use crate::storage::{Owner, SecureStorage};
 use crate::{boot, boot_lock};
 use board::{LifeCycle, SiliconError};
 use serde_bytes::ByteBuf;
 use tee_api::gatekeeper::Gatekeeper;
 use tee_api::keymint::KeyMint;
 use tee_api::ta::{Syscall, SyscallReply};
-use tee_api::{Identity, Protocol, Signer, TaId, TeeError};
-use zeroize::Zeroizing;
+use tee_api::{Identity, Protocol, Signer, TaId, TeeError, storage};
 
 /// How a system call goes on.
 pub(crate) enum Answer {
     /// This is the answer.
     Now(SyscallReply),
     /// [`Os::answer`] gives it, once what the TA waits for has happened.
-    #[expect(dead_code, reason = "calls between trusted applications and storage wait")]
     Later,
 }
 
@@ -31,15 +29,12 @@ impl Os {
         Ok(Answer::Now(match syscall {
             Syscall::Engine(call) => SyscallReply::Engine(self.engine(at, call)?),
             Syscall::Random { bytes } => self.random(bytes)?,
-            Syscall::StorageGet { name } => {
-                let value = self.storage()?.get(owner, &name)?;
-                SyscallReply::Bytes(ByteBuf::from(value.to_vec()))
+            Syscall::Storage(call) => {
+                if matches!(call, storage::Call::EraseAll) {
+                    only(identity, &[Gatekeeper::TA])?;
+                }
+                return self.storage_call(at, call);
             }
-            Syscall::StoragePut { name, value } => {
-                self.commit(owner, vec![(name, value)], vec![])?
-            }
-            Syscall::StorageDelete { names } => self.commit(owner, vec![], names)?,
-            Syscall::StorageCommit { put, delete } => self.commit(owner, put, delete)?,
             Syscall::Uptime => SyscallReply::Number(self.silicon.uptime_ms().map_err(lost)?),
             Syscall::BootInfo => SyscallReply::BootInfo(self.boot.info()?.clone()),
             Syscall::InFactory => {
@@ -89,18 +84,6 @@ impl Os {
         }
         let bytes = self.silicon.random(bytes.into()).map_err(lost)?;
         Ok(SyscallReply::Bytes(ByteBuf::from(bytes)))
-    }
-
-    fn commit(
-        &mut self,
-        owner: Owner,
-        put: Vec<(String, ByteBuf)>,
-        delete: Vec<String>,
-    ) -> Result<SyscallReply, TeeError> {
-        let put = put.into_iter();
-        let put = put.map(|(name, value)| (name, Zeroizing::new(value.into_vec()))).collect();
-        self.storage()?.commit(owner, &Changes { put, delete })?;
-        Ok(SyscallReply::Done)
     }
 }
 

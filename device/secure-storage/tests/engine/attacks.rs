@@ -169,7 +169,7 @@ fn s3_1_2_what_a_wiped_folder_held_is_not_forgotten() {
         assert!(why.contains("missing"), "{why}");
     }
     // The way out is said aloud, and it is not silent.
-    now(Store::erase(disk.clone(), disk.clone(), Rc::new(DeviceKeys([7; 32])))).unwrap();
+    erase(&disk);
     assert!(state(&open(&disk).unwrap()).unwrap().is_empty());
 }
 

@@ -22,6 +22,10 @@ fn open(disk: &Disk) -> Result<Opened, Error> {
     now(Store::open(disk.clone(), disk.clone(), Rc::new(DeviceKeys([7; 32]))))
 }
 
+fn erase(disk: &Disk) {
+    now(Opened::erase(disk, &DeviceKeys([7; 32]))).unwrap();
+}
+
 fn put(name: &str, content: &[u8]) -> Change {
     Change::Put { name: name.into(), content: Zeroizing::new(content.into()) }
 }

@@ -133,6 +133,8 @@ impl App {
         let batch = userdata::forget(context, batch)?;
         context.storage_commit(batch)?;
         self.unlocked_once = false;
+        // And what TAs keep in the system's files, whatever became of those.
+        context.erase_all_storage()?;
         Ok(Reply::Erased { erasures: policy.erasures })
     }
 }

@@ -121,6 +121,7 @@ impl Os {
         lost.extend(rest);
         lost.extend(std::mem::take(&mut ta.asking).into_values());
         let proven = std::mem::take(&mut ta.proven);
+        self.files.forget_ta(at);
         self.prompts.withdraw(|(ta, _)| ta == at);
         for connection in self.connections.values_mut() {
             let sessions = connection.sessions.values_mut();

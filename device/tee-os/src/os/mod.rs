@@ -10,7 +10,7 @@ use crate::prompts::Prompts;
 use crate::ree::Connection;
 use crate::secrets::{MasterSecrets, SecretBox};
 use crate::spawner::Spawner;
-use crate::storage::SecureStorage;
+use crate::storage::{FileStorage, SecureStorage};
 use crate::ta::Ta;
 use board::Silicon;
 use board::channel::{self, ChannelError};
@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::time::Duration;
 use tee_api::TeeError;
 use tee_api::boot::Reply as BootReply;
 
@@ -39,6 +40,8 @@ pub(crate) struct Os {
     pub(crate) secrets: Rc<SecretBox<MasterSecrets>>,
     /// Or why there is none.
     pub(crate) storage: Result<SecureStorage, TeeError>,
+    /// Objects in files that the system keeps.
+    pub(crate) files: FileStorage,
     pub(crate) boot: Boot,
     pub(crate) prompts: Prompts,
     pub(crate) tas: Vec<Ta>,
@@ -93,6 +96,7 @@ impl Os {
 
     /// Waits for somebody; until they come, tidies up.
     fn wait(&mut self) -> Result<Vec<Event>, Errno> {
+        self.let_slow_keeper_go();
         if self.storage.as_ref().is_ok_and(SecureStorage::has_freed) {
             let ready = self.ready(false)?;
             if !ready.is_empty() {
@@ -130,10 +134,21 @@ impl Os {
         }));
         let mut fds: Vec<PollFd<'_>> =
             events.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        let timeout = if wait { None } else { Some(&NO_TIME) };
+        let patience = self.files.time_left().map(timespec);
+        let timeout = if wait { patience.as_ref() } else { Some(&NO_TIME) };
         rustix::io::retry_on_intr(|| poll(&mut fds, timeout))?;
         let ready = fds.iter().zip(&events).filter(|(fd, _)| !fd.revents().is_empty());
         Ok(ready.map(|(_, (event, ..))| *event).collect())
+    }
+
+    /// A keeper of files that took too long for one operation does not get another.
+    fn let_slow_keeper_go(&mut self) {
+        if self.files.time_left().is_some_and(|left| left.is_zero())
+            && let Some(keeper) = self.files.keeper()
+        {
+            eprintln!("tee-os: the program that keeps files does not answer");
+            self.disconnect(keeper);
+        }
     }
 
     fn serve_boot(&mut self) {
@@ -150,4 +165,9 @@ impl Os {
             self.doors.boot = None;
         }
     }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Timespec { tv_sec: seconds, tv_nsec: duration.subsec_nanos().into() }
 }

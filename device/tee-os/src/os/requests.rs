@@ -25,6 +25,16 @@ impl Os {
             return self.disconnect(id);
         }
         match connection.receive() {
+            Ok(Request::Filed { number, outcome }) => {
+                if self.files.filed(id, number, outcome) {
+                    self.run_files();
+                } else {
+                    self.disconnect(id);
+                }
+            }
+            Ok(Request::KeepFiles) => self.keep_files(id),
+            // Who keeps files does nothing else on that connection.
+            Ok(_) if self.files.is_keeper(id) => self.disconnect(id),
             Ok(request) => {
                 connection.busy = true;
                 if let Err(refused) = self.serve_request(id, request) {
@@ -36,6 +46,20 @@ impl Os {
         }
     }
 
+    /// A program offers to keep files.
+    fn keep_files(&mut self, id: u64) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let may_keep = self.files.may_keep(connection.login.uid);
+        if !may_keep || !connection.sessions.is_empty() {
+            let reason = "only the system keeps files, on a connection of its own";
+            return self.reply(id, &Reply::Refused(TeeError::Denied(reason.into())));
+        }
+        if !self.files.add_keeper(id) {
+            let reason = "enough programs wait to keep files";
+            self.reply(id, &Reply::Refused(TeeError::Resources(reason.into())));
+        }
+    }
+
     fn serve_request(&mut self, id: u64, request: Request) -> Result<(), TeeError> {
         match request {
             Request::Open { ta } => self.open(id, ta),
@@ -44,6 +68,9 @@ impl Os {
                 let task = Task::Invoke(command);
                 self.submit(ta, Job { connection: Some(id), session, task });
                 Ok(())
+            }
+            Request::KeepFiles | Request::Filed { .. } => {
+                Err(TeeError::BadState("this connection does not keep files".into()))
             }
             Request::Close { session } => {
                 match self.session(id, session)? {
@@ -81,7 +108,7 @@ impl Os {
         found.copied().ok_or_else(|| TeeError::NotFound(format!("session {session}")))
     }
 
-    pub(super) fn reply(&mut self, id: u64, reply: &Reply) {
+    pub(crate) fn reply(&mut self, id: u64, reply: &Reply) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if connection.reply(reply).is_err() {
             self.disconnect(id);
@@ -89,8 +116,12 @@ impl Os {
     }
 
     /// A program of the system is gone: its sessions end, and so does what it waited for.
-    fn disconnect(&mut self, id: u64) {
+    pub(super) fn disconnect(&mut self, id: u64) {
         let Some(connection) = self.connections.remove(&id) else { return };
+        if self.files.is_keeper(id) {
+            self.files.remove_keeper(id);
+            self.run_files();
+        }
         for at in 0..self.tas.len() {
             self.forget(at, id);
         }

@@ -1,6 +1,9 @@
-//! Secure storage: the objects of all TAs and the OS's own, in RPMB (SPEC S3.1.2).
+//! Secure storage (SPEC S3.1.2): the objects of all TAs and the OS's own in RPMB, here; and what
+//! TAs ask of either placement ([`calls`]); objects in the system's files, with the crate
+//! `secure-storage` ([`files`]).
 //!
-//! The chip's blocks: two copies of the index (A and B, 128 blocks each), then data. An object
+//! The chip's blocks: two copies of the index (A and B, 128 blocks each), the anchor of the
+//! objects in files, then data. An object
 //! is sealed with AES-256-GCM under a key that only its owner on this board has, bound to its
 //! name and version. A change writes new data into free blocks, then the index into the copy
 //! that is not current; that index's first blocks go in one write, which the chip does wholly
@@ -15,8 +18,12 @@
 //! | a fresh chip, one with another key or without its content, elsewhere | `Security` |
 //! | something does not authenticate | `Security` |
 
+mod calls;
 mod chip;
+mod files;
 mod index;
+
+pub(crate) use files::FileStorage;
 
 use crate::secrets::{MasterSecrets, SecretBox};
 use board::{Silicon, SiliconError};
@@ -27,16 +34,17 @@ use index::{Entry, Extent, Index};
 use rpmb::{BLOCK_BYTES, Block, MAX_WRITE_FRAMES};
 use std::rc::Rc;
 use tee_api::TeeError;
+use tee_api::storage::MAX_NAME_BYTES;
 use zeroize::Zeroizing;
 
 /// Blocks of 256 bytes: 4 MiB.
 const TOTAL_BLOCKS: u16 = 16_384;
 /// Blocks of one copy of the index.
 const INDEX_BLOCKS: u16 = 128;
+/// Where the anchor of the objects in files lies.
+const ANCHOR_BLOCK: u16 = 2 * INDEX_BLOCKS;
 /// The first block of data.
-const DATA_FIRST: u16 = 2 * INDEX_BLOCKS;
-/// The longest name of an object, in bytes.
-pub(crate) const MAX_NAME_BYTES: usize = 64;
+const DATA_FIRST: u16 = ANCHOR_BLOCK + 1;
 /// The largest object, in bytes.
 pub(crate) const MAX_VALUE_BYTES: usize = 16 * 1024;
 /// The most extents that wait to be overwritten.
@@ -194,6 +202,38 @@ impl SecureStorage {
         self.write_index(index)?;
         self.stopped = false;
         if changes.delete.is_empty() { Ok(()) } else { self.overwrite_freed() }
+    }
+
+    /// Bytes of an object.
+    pub(crate) fn size(&self, owner: Owner, name: &str) -> Result<u32, StorageError> {
+        let id = (owner, name.to_owned());
+        let entry = self.index.entries.get(&id).ok_or(StorageError::NotFound(id.1))?;
+        Ok(entry.sealed_bytes.saturating_sub(OVERHEAD_BYTES as u32))
+    }
+
+    /// The names of an owner's objects and their sizes, sorted.
+    pub(crate) fn objects(&self, owner: Owner) -> impl Iterator<Item = (&str, u32)> {
+        let all = self.index.entries.range((owner, String::new())..);
+        all.take_while(move |((of, _), _)| *of == owner).map(|((_, name), entry)| {
+            (&name[..], entry.sealed_bytes.saturating_sub(OVERHEAD_BYTES as u32))
+        })
+    }
+
+    /// The block that is kept for the root of the objects in files; zeros at first.
+    pub(crate) fn anchor(&self) -> Result<Block, StorageError> {
+        let bytes = self.chip.read(&self.secrets.rpmb_key, ANCHOR_BLOCK, 1)?;
+        bytes.try_into().map_err(|_| StorageError::Security("the anchor is not one block".into()))
+    }
+
+    /// Replaces that block, in one write.
+    pub(crate) fn set_anchor(&mut self, block: &Block) -> Result<(), StorageError> {
+        if self.stopped {
+            return Err(StorageError::Stopped);
+        }
+        self.stopped = true;
+        self.chip.write(&self.secrets.rpmb_key, ANCHOR_BLOCK, std::slice::from_ref(block))?;
+        self.stopped = false;
+        Ok(())
     }
 
     /// Whether [`Self::overwrite_freed`] has something to do.

@@ -2,6 +2,8 @@
 
 mod boot;
 mod device;
+mod files;
+mod kills;
 mod memory;
 #[path = "../../../tee-sdk/examples/ta-probe/protocol.rs"]
 mod probe;

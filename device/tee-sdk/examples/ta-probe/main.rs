@@ -3,13 +3,13 @@
 
 mod protocol;
 
-use protocol::{Command, Probe, Reply};
+use protocol::{Change, Command, Probe, Reply};
 use rustix::io::Errno;
 use serde_bytes::ByteBuf;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use tee_sdk::engine::{Attributes, Hash, KeyType, Usage};
-use tee_sdk::{Context, Login, TeeError, TrustedApplication};
+use tee_sdk::{Batch, Context, Login, Placement, TeeError, TrustedApplication};
 
 fn main() -> ExitCode {
     tee_sdk::run::<App>()
@@ -57,6 +57,21 @@ impl TrustedApplication for App {
                 Some(value) => Reply::Bytes(ByteBuf::from(value.to_vec())),
                 None => return Err(TeeError::NotFound(name)),
             },
+            Command::Change(changes) => {
+                context.storage(Placement::Ree).commit(batch(&changes))?;
+                Reply::Done
+            }
+            Command::Read(name) => match context.storage(Placement::Ree).get(&name)? {
+                Some(content) => Reply::Bytes(ByteBuf::from(content.to_vec())),
+                None => return Err(TeeError::NotFound(name)),
+            },
+            Command::List(after) => {
+                Reply::Names(context.storage(Placement::Ree).list(after.as_deref())?)
+            }
+            Command::EraseAll => {
+                context.erase_all_storage()?;
+                Reply::Done
+            }
             Command::LeaveFactory => {
                 context.leave_factory()?;
                 Reply::Done
@@ -67,6 +82,16 @@ impl TrustedApplication for App {
     fn close(&mut self, session: u32) {
         self.sessions.remove(&session);
     }
+}
+
+fn batch(changes: &[Change]) -> Batch {
+    changes.iter().fold(Batch::default(), |batch, change| match change {
+        Change::Put(name, content) => batch.put(name, content),
+        Change::Write(name, offset, content) => batch.write(name, *offset, content),
+        Change::Truncate(name, size) => batch.truncate(name, *size),
+        Change::Delete(name) => batch.delete(name),
+        Change::Rename(from, to) => batch.rename(from, to),
+    })
 }
 
 fn outcome(result: Result<(), Errno>) -> Reply {

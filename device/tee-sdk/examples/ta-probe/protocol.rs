@@ -38,8 +38,31 @@ pub(crate) enum Command {
     Put(String, ByteBuf),
     /// Read. → `Bytes`
     Get(String),
+    /// Change objects in files. → `Done`
+    Change(Vec<Change>),
+    /// Read an object in files. → `Bytes`
+    Read(String),
+    /// The names of objects in files, behind one. → `Names`
+    List(Option<String>),
+    /// A service that is not for this TA. → `Done`
+    EraseAll,
     /// A service that is not for this TA. → `Done`
     LeaveFactory,
+}
+
+/// A change of an object in files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Change {
+    /// Create or replace.
+    Put(String, ByteBuf),
+    /// Write at an offset.
+    Write(String, u32, ByteBuf),
+    /// Cut off.
+    Truncate(String, u32),
+    /// Delete.
+    Delete(String),
+    /// Rename.
+    Rename(String, String),
 }
 
 /// What came of it.
@@ -53,4 +76,6 @@ pub(crate) enum Reply {
     Number(usize),
     /// Bytes.
     Bytes(ByteBuf),
+    /// Names.
+    Names(Vec<String>),
 }

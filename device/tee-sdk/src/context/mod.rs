@@ -5,7 +5,7 @@ pub(crate) mod engine;
 mod random;
 mod storage;
 
-pub use storage::Batch;
+pub use storage::{Batch, Storage};
 
 use tee_api::ta::{Syscall, SyscallReply};
 use tee_api::{TaId, TeeError};

@@ -6,6 +6,7 @@
 
 mod engine;
 mod harness;
+mod storage;
 
 pub use harness::{Asked, Harness};
 
@@ -13,18 +14,14 @@ use crate::context::TrustedOs;
 use crate::{Instance, Question, TrustedApplication};
 use serde_bytes::ByteBuf;
 use std::cell::{RefCell, RefMut};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
+use storage::Objects;
 use tee_api::boot::{BootInfo, BootLock, BootState, Trust};
 use tee_api::ta::{Syscall, SyscallReply, Typed};
 use tee_api::{Protocol, TaId, TeeError};
 use tee_engine::Engine;
-
-/// The longest name of an object.
-const MAX_NAME_BYTES: usize = 64;
-/// The largest object.
-const MAX_VALUE_BYTES: usize = 16 * 1024;
 
 struct State {
     huk: [u8; 32],
@@ -35,7 +32,8 @@ struct State {
     boot_info: Option<BootInfo>,
     boot_lock: BootLock,
     raised: Vec<(u32, u64)>,
-    objects: BTreeMap<(TaId, String), Vec<u8>>,
+    objects: Objects,
+    keeps_files: bool,
     answers: VecDeque<Option<String>>,
     prompts: Vec<Question>,
     writes_left: Option<u32>,
@@ -65,7 +63,8 @@ impl FakeOs {
             boot_info: Some(green()),
             boot_lock: BootLock::default(),
             raised: Vec::new(),
-            objects: BTreeMap::new(),
+            objects: Objects::new(),
+            keeps_files: true,
             answers: VecDeque::new(),
             prompts: Vec::new(),
             writes_left: None,
@@ -122,33 +121,6 @@ impl FakeOs {
     #[must_use]
     pub fn prompts(&self) -> Vec<Question> {
         self.state().prompts.clone()
-    }
-
-    /// Power goes at the storage change after `writes` more: it and all later ones fail.
-    pub fn lose_power_after(&self, writes: u32) {
-        self.state().writes_left = Some(writes);
-    }
-
-    /// What the TA's storage holds under `name`.
-    #[must_use]
-    pub fn object(&self, ta: TaId, name: &str) -> Option<Vec<u8>> {
-        self.state().objects.get(&(ta, name.to_owned())).cloned()
-    }
-
-    /// All that the storage holds, name and content: for a look at what is left of a secret.
-    #[must_use]
-    pub fn objects(&self) -> Vec<(TaId, String, Vec<u8>)> {
-        let state = self.state();
-        state.objects.iter().map(|((ta, name), v)| (*ta, name.clone(), v.clone())).collect()
-    }
-
-    /// Alters storage as no TA can: for tests of what a TA makes of it.
-    pub fn set_object(&self, ta: TaId, name: &str, value: Option<Vec<u8>>) {
-        let key = (ta, name.to_owned());
-        match value {
-            Some(value) => self.state().objects.insert(key, value),
-            None => self.state().objects.remove(&key),
-        };
     }
 
     /// Sets what was booted.
@@ -209,10 +181,7 @@ impl State {
         Ok(match syscall {
             Syscall::Engine(call) => SyscallReply::Engine(self.engine(ta, call)?),
             Syscall::Random { bytes } => random(bytes)?,
-            Syscall::StorageGet { name } => self.get(ta, name)?,
-            Syscall::StoragePut { name, value } => self.commit(ta, vec![(name, value)], vec![])?,
-            Syscall::StorageDelete { names } => self.commit(ta, vec![], names)?,
-            Syscall::StorageCommit { put, delete } => self.commit(ta, put, delete)?,
+            Syscall::Storage(call) => SyscallReply::Storage(self.storage(ta, call)?),
             Syscall::Uptime => SyscallReply::Number(self.uptime.as_millis() as u64),
             Syscall::BootInfo => SyscallReply::BootInfo(self.booted()?.clone()),
             Syscall::InFactory => SyscallReply::Flag(self.factory),
@@ -245,38 +214,6 @@ impl State {
 
     fn booted(&self) -> Result<&BootInfo, TeeError> {
         self.boot_info.as_ref().ok_or_else(|| TeeError::BadState("nothing was booted yet".into()))
-    }
-
-    fn get(&self, ta: TaId, name: String) -> Result<SyscallReply, TeeError> {
-        match self.objects.get(&(ta, name.clone())) {
-            Some(value) => Ok(SyscallReply::Bytes(ByteBuf::from(value.clone()))),
-            None => Err(TeeError::NotFound(name)),
-        }
-    }
-
-    fn commit(
-        &mut self,
-        ta: TaId,
-        put: Vec<(String, ByteBuf)>,
-        delete: Vec<String>,
-    ) -> Result<SyscallReply, TeeError> {
-        let fits = |(name, value): &(String, ByteBuf)| {
-            name.len() <= MAX_NAME_BYTES && value.len() <= MAX_VALUE_BYTES
-        };
-        if !put.iter().all(fits) {
-            return Err(TeeError::BadParameters("a name or value is too long".into()));
-        }
-        if let Some(left) = &mut self.writes_left {
-            let powered = left.checked_sub(1);
-            *left = powered.ok_or_else(|| TeeError::Communication("power is gone".into()))?;
-        }
-        for (name, value) in put {
-            self.objects.insert((ta, name), value.into_vec());
-        }
-        for name in delete {
-            self.objects.remove(&(ta, name));
-        }
-        Ok(SyscallReply::Done)
     }
 }
 

@@ -47,7 +47,9 @@ impl Device {
         let (ui, ui_end) = pair();
         let (boot, boot_end) = pair();
         let (log_read, log_write) = rustix::pipe::pipe().unwrap();
-        let (power_read, power_write) = rustix::pipe::pipe().unwrap();
+        // Other programs that the test starts must not hold the power on.
+        let power = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+        let (power_read, power_write) = power.unwrap();
         let listener = listener(&folder.path().join("tee.sock"));
         board.serve(secure);
         screen.serve(ui);
@@ -82,12 +84,25 @@ impl Device {
 
     /// The TEE as programs of the system reach it.
     pub(crate) fn tee(&self) -> Tee {
-        Tee::connect(self.folder.path().join("tee.sock")).unwrap()
+        Tee::connect(self.socket()).unwrap()
     }
 
     /// Powers off; waits until the trusted OS ended. Gives the board back.
     pub(crate) fn power_off(mut self) -> Arc<TestBoard> {
         self.end();
+        Arc::clone(&self.board)
+    }
+
+    /// Where programs of the system reach the TEE.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("tee.sock")
+    }
+
+    /// Kills the trusted OS; the board stays.
+    pub(crate) fn kill(mut self) -> Arc<TestBoard> {
+        rustix::process::kill_process(self.pid, rustix::process::Signal::KILL).unwrap();
+        waitpid(Some(self.pid), WaitOptions::empty()).unwrap();
+        self.power = None;
         Arc::clone(&self.board)
     }
 
