@@ -1,7 +1,7 @@
 //! What TAs ask the OS for.
 
 use crate::os::Os;
-use crate::storage::{Owner, SecureStorage};
+use crate::storage::SecureStorage;
 use crate::{boot, boot_lock};
 use board::{LifeCycle, SiliconError};
 use serde_bytes::ByteBuf;
@@ -25,7 +25,6 @@ impl Os {
     /// Answers a system call of the TA at `at`.
     pub(crate) fn syscall(&mut self, at: usize, syscall: Syscall) -> Result<Answer, TeeError> {
         let identity = self.tas[at].identity;
-        let owner = identity.owner();
         Ok(Answer::Now(match syscall {
             Syscall::Engine(call) => SyscallReply::Engine(self.engine(at, call)?),
             Syscall::Random { bytes } => self.random(bytes)?,

@@ -126,7 +126,7 @@ fn s3_1_2_a_wiped_folder_is_refused_until_the_device_is_erased() {
 fn hostile_keepers_are_let_go_and_the_next_one_takes_over() {
     let Some(device) = Device::new() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let lies: [(&str, fn(u64) -> Vec<u8>); 5] = [
+    let lies: [(&str, Lie); 5] = [
         ("a wrong number", |number| filed(number + 1, Outcome::Done)),
         ("another kind", |number| filed(number, Outcome::Bytes(ByteBuf::new()))),
         ("no message", |_| vec![0xFF; 5]),
@@ -166,6 +166,9 @@ fn hostile_keepers_are_let_go_and_the_next_one_takes_over() {
     wait_until("the next one takes over", || change(&probe, vec![put("a", b"2")]).is_ok());
     assert_eq!(read(&probe, "a"), Ok(b"2".to_vec()));
 }
+
+/// What is sent where the outcome of the operation with this number is due.
+type Lie = fn(u64) -> Vec<u8>;
 
 fn filed(number: u64, outcome: Outcome) -> Vec<u8> {
     channel::encode(&ree::Request::Filed { number, outcome }).unwrap()

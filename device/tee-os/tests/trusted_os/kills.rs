@@ -168,29 +168,32 @@ fn changed(mut objects: Objects, changes: &[Change]) -> Objects {
 
 /// All that is there must be what was acknowledged, or that and what was under way.
 fn compare(device: &Device, known: &mut Known, victim: Victim) {
-    let mut names = None;
-    let mut session = None;
-    wait_until("storage is back", || {
-        session = device.tee().session::<Probe>().ok();
-        names = match session.as_ref().map(|probe| probe.call(Command::List(None))) {
-            Some(Ok(Reply::Names(names))) => Some(names),
-            None | Some(Err(TeeError::Communication(_) | TeeError::TargetDead)) => None,
-            Some(other) => panic!("after a kill of {victim:?}: {other:?}"),
-        };
-        names.is_some()
-    });
-    let (Some(probe), Some(names)) = (session, names) else { panic!("names are due") };
     let mut found = Objects::new();
-    for name in names {
-        match probe.call(Command::Read(name.clone())) {
-            Ok(Reply::Bytes(content)) => found.insert(name, content.into_vec()),
-            other => panic!("after a kill of {victim:?}: {name}: {other:?}"),
-        };
-    }
+    wait_until("storage is back", || match read_all(device) {
+        Ok(objects) => {
+            found = objects;
+            true
+        }
+        Err(TeeError::Communication(_) | TeeError::TargetDead) => false,
+        Err(other) => panic!("after a kill of {victim:?}: {other}"),
+    });
     let holds = found == known.acknowledged || Some(&found) == known.under_way.as_ref();
     assert!(holds, "after a kill of {victim:?} something else is there");
     known.acknowledged = found;
     known.under_way = None;
+}
+
+fn read_all(device: &Device) -> Result<Objects, TeeError> {
+    let probe = device.tee().session::<Probe>()?;
+    let Reply::Names(names) = probe.call(Command::List(None))? else { panic!("names are due") };
+    let mut objects = Objects::new();
+    for name in names {
+        let Reply::Bytes(content) = probe.call(Command::Read(name.clone()))? else {
+            panic!("bytes are due");
+        };
+        objects.insert(name, content.into_vec());
+    }
+    Ok(objects)
 }
 
 /// This program once more, as the one that keeps the files.

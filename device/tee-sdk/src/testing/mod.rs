@@ -14,7 +14,7 @@ use crate::context::TrustedOs;
 use crate::{Instance, Question, TrustedApplication};
 use serde_bytes::ByteBuf;
 use std::cell::{RefCell, RefMut};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use storage::Objects;
