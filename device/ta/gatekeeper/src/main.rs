@@ -122,9 +122,11 @@ impl App {
         Ok(Reply::Done)
     }
 
-    /// All secrets go in one change. A device whose activation lock is armed then waits for its
+    /// What TAs keep in the system's files goes first, whatever became of those; then all secrets
+    /// go in one change, which also says that the device is erased. A device whose activation lock is armed then waits for its
     /// owner's account; lost mode stays until a ticket ends it.
     pub(crate) fn erase(&mut self, context: &mut Context<'_>) -> Result<Reply, TeeError> {
+        context.erase_all_storage()?;
         let mut policy = policy::load(context)?;
         policy.due = policy.armed;
         policy.erasures += 1;
@@ -133,8 +135,6 @@ impl App {
         let batch = userdata::forget(context, batch)?;
         context.storage_commit(batch)?;
         self.unlocked_once = false;
-        // And what TAs keep in the system's files, whatever became of those.
-        context.erase_all_storage()?;
         Ok(Reply::Erased { erasures: policy.erasures })
     }
 }

@@ -35,7 +35,8 @@ fn keep(device: &Device, folder: &Path) {
     std::thread::spawn(move || keeper.serve(&socket));
     let probe = device.tee().session::<Probe>().unwrap();
     wait_until("somebody keeps files", || {
-        !matches!(probe.call(Command::List(None)), Err(TeeError::Communication(_)))
+        let nothing = vec![Change::Delete("what is not there".into())];
+        !matches!(change(&probe, nothing), Err(TeeError::Communication(_)))
     });
 }
 
