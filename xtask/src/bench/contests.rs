@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 pub(crate) fn named(filter: &str) -> Result<Vec<Contest>> {
     disk::clear()?;
     // These need no story, and whoever names them wants nothing else.
-    let of_tools = ["verity", "update"].into_iter().find(|tool| filter.starts_with(tool));
+    let of_tools = ["verity", "update", "engine"].into_iter().find(|tool| filter.starts_with(tool));
     let mut contests = match of_tools {
         Some("verity") => verity::contests()?,
+        Some("engine") => super::engine::all()?,
         Some(_) => super::updates::all()?,
-        None => [of_story()?, verity::contests()?, super::updates::all()?]
+        None => [of_story()?, verity::contests()?, super::updates::all()?, super::engine::all()?]
             .into_iter()
             .flatten()
             .collect(),

@@ -2,6 +2,7 @@
 //! OS, and the smallest example of a TA.
 
 mod protocol;
+mod work;
 
 use protocol::{Change, Command, Probe, Reply};
 use rustix::io::Errno;
@@ -21,6 +22,7 @@ const MAC_KEY: Attributes =
 #[derive(Default)]
 struct App {
     sessions: BTreeSet<u32>,
+    worker: work::Worker,
 }
 
 impl TrustedApplication for App {
@@ -70,6 +72,10 @@ impl TrustedApplication for App {
             }
             Command::EraseAll => {
                 context.erase_all_storage()?;
+                Reply::Done
+            }
+            Command::Work(work, place, times) => {
+                self.worker.run(context, work, place, times)?;
                 Reply::Done
             }
             Command::LeaveFactory => {

@@ -46,6 +46,8 @@ pub(crate) enum Command {
     List(Option<String>),
     /// A service that is not for this TA. → `Done`
     EraseAll,
+    /// Work for the crypto engine, so many times. → `Done`
+    Work(Work, Place, u32),
     /// A service that is not for this TA. → `Done`
     LeaveFactory,
 }
@@ -63,6 +65,30 @@ pub(crate) enum Change {
     Delete(String),
     /// Rename.
     Rename(String, String),
+}
+
+/// What the engine is timed with; messages have 16 KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Work {
+    /// A digest; in the TA's process always.
+    Sha256,
+    /// A MAC.
+    HmacSha256,
+    /// An encryption.
+    Aes256Gcm,
+    /// A signature over a digest.
+    EcdsaP256,
+    /// A signature over a digest.
+    Rsa2048,
+}
+
+/// Where the key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// In the TA's own process.
+    Here,
+    /// In the trusted OS.
+    ByHandle,
 }
 
 /// What came of it.
