@@ -38,8 +38,8 @@ use std::rc::Rc;
 use storage::{FileStorage, SecureStorage};
 use ta::Ta;
 use tee_api::TeeError;
-use tee_sdk::isolation;
 use tee_sdk::sandbox::{self, Landlock};
+use tee_sdk::{isolation, swap};
 
 /// System calls beyond those of every TEE process.
 const CALLS: &[i64] = &[
@@ -90,6 +90,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         image::programs(image.as_fd()).map_err(|error| format!("the tee image: {error}"))?
     };
     let spawner = fork_spawner(&programs, &inherited)?;
+    let swap = keep_from_swap();
     let weaknesses = isolation::isolate();
     // The system's programs are the same user's, in namespaces of their own.
     let system_uid = rustix::process::getuid().as_raw();
@@ -106,6 +107,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         log.weakness(weakness.what, &weakness.mend);
     }
     report_landlock(&log, landlock);
+    report_swap(&log, swap);
     let silicon: Rc<dyn Silicon> = Rc::new(RemoteSilicon::new(inherited.secure));
     let secrets = master_secrets(&*silicon, &log)?;
     let storage = open_storage(&silicon, &secrets);
@@ -137,6 +139,40 @@ fn fork_spawner(programs: &[Program], inherited: &Inherited) -> std::io::Result<
         [secure, log, screen, &doors.power, &doors.listener].map(AsFd::as_fd).into();
     keep_out.extend(doors.boot.as_ref().map(AsFd::as_fd));
     Spawner::fork(programs, &keep_out)
+}
+
+/// Whether memory of the TEE may be swapped out.
+enum Swap {
+    /// This machine has none.
+    Off,
+    /// There is, and this process is locked into memory; its TAs are not.
+    OfTas,
+    /// There is, and nothing could be locked.
+    OfAll,
+}
+
+fn keep_from_swap() -> Swap {
+    swap::allow_locking();
+    match (swap::lock_all_memory(), swap::is_on()) {
+        (_, false) => Swap::Off,
+        (true, true) => Swap::OfTas,
+        (false, true) => Swap::OfAll,
+    }
+}
+
+fn report_swap(log: &Log, swap: Swap) {
+    let mend = match swap {
+        Swap::Off => return,
+        Swap::OfTas => {
+            "what trusted applications compute may be swapped out: switch swap off (swapoff -a), \
+             or encrypt it with a key that is lost at power-off"
+        }
+        Swap::OfAll => {
+            "keys may be swapped out: switch swap off (swapoff -a), or allow the board to lock \
+             memory (ulimit -l unlimited) and encrypt swap with a key that is lost at power-off"
+        }
+    };
+    log.weakness("TEE: swap", mend);
 }
 
 fn report_landlock(log: &Log, landlock: Landlock) {

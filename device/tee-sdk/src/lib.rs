@@ -12,6 +12,7 @@ pub mod isolation;
 mod question;
 mod runtime;
 pub mod sandbox;
+pub mod swap;
 pub mod testing;
 
 pub use context::{Batch, Context, Storage, TrustedOs};

@@ -69,6 +69,29 @@ fn become_root_of_a_namespace() -> std::io::Result<()> {
     std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
 }
 
+/// What the kernel says about a process, in KiB.
+fn status_kib(pid: i32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn s2_1_1_the_trusted_os_is_locked_into_memory_where_it_may_be_or_says_so() {
+    let Some(device) = Device::new() else { return };
+    let pid = device.pid.as_raw_nonzero().get();
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let limit = limits.lines().find(|line| line.starts_with("Max locked memory")).unwrap();
+    let said = device.log.weaknesses().iter().any(|what| what == "TEE: swap");
+    if limit.contains("unlimited") {
+        assert!(status_kib(pid, "VmLck") >= status_kib(pid, "RssAnon"));
+    } else {
+        eprintln!("not run: this user may not lock memory");
+    }
+    let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
+    assert_eq!(said, swaps.lines().count() > 1);
+}
+
 /// Tries something on a process; whether it worked.
 type Method = fn(i32) -> bool;
 
