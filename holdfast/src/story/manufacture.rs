@@ -150,6 +150,7 @@ async fn make(
         second_root_key_hash: Some(maker.second_avb_key().digest()),
         bl1_rollback_index: INDEX,
         tee_rollback_index: INDEX,
+        backend: making.backend.clone(),
     };
     make_board(&dir.join("board"), &order, &SystemEntropy)?;
     let config = enroller.map(|it| it.config.clone());
@@ -242,6 +243,7 @@ pub(crate) fn other_board(state: &State, folder: &Path) -> Result<()> {
         second_root_key_hash: Some(maker.second_avb_key().digest()),
         bl1_rollback_index: 0,
         tee_rollback_index: 0,
+        backend: Backend::Emulated,
     };
     Ok(make_board(folder, &order, &SystemEntropy)?)
 }
