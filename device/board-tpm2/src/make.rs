@@ -146,10 +146,13 @@ fn make_chip(folder: &Path, blocks: u32, access: &Access, epoch: u64) -> Result<
 }
 
 /// Takes what the board in `folder` has in its TPM out of it, for good: the board is thrown away.
-/// Only what has the names that the record says goes.
+/// Only what has the names that the record says goes; where it is not all there, nothing does.
 pub fn discard(folder: &Path) -> Result<(), TpmError> {
     let (record, _) = Record::read(folder)?;
-    let access = Access::find(record::address(folder)?, &record)?;
+    let access = match Access::find(record::address(folder)?, &record) {
+        Err(TpmError::Missing(_) | TpmError::Foreign(_)) => return Ok(()),
+        found => found?,
+    };
     let [first, second] = record.counters;
     let put = Put {
         objects: vec![record.anchor.handle, record.huk.handle],

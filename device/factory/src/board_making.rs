@@ -35,8 +35,10 @@ pub fn make_board(
     entropy: &dyn Entropy,
 ) -> Result<(), PowerUpError> {
     let io = |error| FuseError::Io(folder.to_owned(), error);
-    if folder.join(FILE).exists() {
-        return Err(FuseError::Blown(folder.join(FILE)).into());
+    for file in [FILE, board_tpm2::record::FILE] {
+        if folder.join(file).exists() {
+            return Err(FuseError::Blown(folder.join(file)).into());
+        }
     }
     board_emulated::fuses::make_private_folder(folder).map_err(io)?;
     match &order.backend {
