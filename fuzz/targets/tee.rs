@@ -11,5 +11,6 @@ fuzz_target!(|data: &[u8]| {
     let _ = decode::<tee_api::gatekeeper::Command>(data);
     let _ = decode::<tee_api::keymint::Command>(data);
     let _ = decode::<board::secure::Request>(data);
+    let _ = decode::<board::secure::Reply>(data);
     let _ = decode::<board::ui::ToScreen>(data);
 });

@@ -6,7 +6,7 @@ use crate::tools::ota::Ota;
 use crate::tools::rpmb::Rpmb;
 use crate::tools::verity::Verity;
 use clap::{Args, Parser, Subcommand};
-use factory::VerityErrorMode;
+use factory::{Backend, VerityErrorMode};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -282,6 +282,11 @@ pub(crate) enum Device {
         /// panic (stop)
         #[arg(long, value_name = "MODE", default_value = "managed", value_parser = error_mode)]
         verity_error_mode: VerityErrorMode,
+        /// What the board stands on: emulated (files of this user), or tpm2=ADDRESS: HUK, fuses and
+        /// counters in a TPM 2.0 at device:/dev/tpmrm0, swtpm:unix:/path/of/socket or
+        /// swtpm:HOST:PORT
+        #[arg(long, value_name = "BACKEND", default_value = "emulated")]
+        board: Backend,
     },
     /// Build the partition images of a release, for `holdfast ota make` and `ota delta`
     ///

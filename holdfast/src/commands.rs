@@ -4,7 +4,7 @@ use crate::args::{Cloud, Device, Keycenter, StateDir};
 use crate::exit::{Exit, Lacking};
 use crate::programs::become_program;
 use crate::state::State;
-use crate::story::{Enrolling, Memory};
+use crate::story::{Enrolling, Making, Memory};
 use crate::{bootloader, doctor as examination, radio, story, update};
 use anyhow::{Context, Result};
 use http_link::Client;
@@ -65,7 +65,7 @@ fn arguments<const N: usize>(pairs: [(&str, OsString); N]) -> Vec<OsString> {
 /// `holdfast device …`.
 pub(crate) async fn device(command: Device) -> Result<Exit> {
     match command {
-        Device::Make { state, enrol, cloud_ca, maker_credential, verity_error_mode } => {
+        Device::Make { state, enrol, cloud_ca, maker_credential, verity_error_mode, board } => {
             let state = State::open(state.dir.as_deref())?;
             let _lock = state.lock()?;
             let enrolling = enrol.as_deref().map(|url| Enrolling {
@@ -73,7 +73,8 @@ pub(crate) async fn device(command: Device) -> Result<Exit> {
                 ca: cloud_ca.unwrap_or_else(|| state.path("cloud/ca.pem")),
                 credential: maker_credential.unwrap_or_else(|| state.path("cloud/maker.json")),
             });
-            story::make_alone(&state, enrolling, verity_error_mode).await
+            let making = Making { errors: verity_error_mode, backend: board };
+            story::make_alone(&state, enrolling, &making).await
         }
         Device::Release(asked) => {
             let state = State::open_existing(asked.state.dir.as_deref())?;
@@ -160,6 +161,9 @@ async fn status(state: &State, json: bool) -> Result<Exit> {
         None => {
             println!("boot {} of this board; the system is up: {up}", status.boot_no.unwrap_or(0))
         }
+    }
+    if let Some(board) = &status.board {
+        println!("board: {board}");
     }
     if let Some(recovery) = &status.recovery {
         println!("recovery runs: {}, {} %", recovery.step, recovery.percent);

@@ -4,6 +4,7 @@
 //! Nothing is believed from a version number: each thing is really tried, the dangerous ones in
 //! a child process that ends at once.
 
+mod board;
 mod hardware;
 mod kernel;
 mod namespaces;
@@ -91,6 +92,7 @@ pub(crate) fn examine(state: Option<&Path>) -> Report {
         storage::fuse(&probe),
     ];
     findings.extend(hardware::findings());
+    findings.push(board::finding(state));
     let uname = rustix::system::uname();
     let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
     Report {
@@ -175,6 +177,7 @@ mod tests {
             "fuse",
             "tpm",
             "kvm",
+            "board",
         ];
         assert_eq!(names, expected);
         for finding in &report.findings {

@@ -44,6 +44,8 @@ const TEST_PEERS: &[Peer] = &[
     peer("busybox", "busybox-static"),
     peer("socat", "socat"),
     peer("dmsetup", "dmsetup"),
+    peer("swtpm", "swtpm"),
+    peer("tpm2_pcrread", "tpm2-tools"),
 ];
 
 /// What a guest of QEMU loads to have disks and dm-verity, each after what it needs. Debian

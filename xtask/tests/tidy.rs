@@ -11,6 +11,7 @@ const DEVICE_ORDER: &[&str] = &[
     "tee-api",
     "secure-storage",
     "rpmb-chip",
+    "board-tpm2",
     "board-emulated",
     "boot",
     "baseband",

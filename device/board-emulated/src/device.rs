@@ -3,18 +3,19 @@
 //! One thread owns all of that. It is the parent of the device's processes (and gets those
 //! whose parent ended), so it can always tell whether anything still runs.
 
+use crate::backend::Powered;
+use crate::places::{Places, next_boot_no};
 use crate::radio::{Radio, Wiring};
 use crate::restarts::Restarts;
 use crate::rom;
 use crate::screen::Screen;
-use crate::silicon::EmulatedSilicon;
 use crate::sockets::listen_at;
 use crate::status::{Board, children};
 use board::power::{PowerRequest, ResetReason};
 use board::report::{BootArgs, Record};
 use board::secure;
 use board::{channel, fds};
-use effects::{Clock, Entropy, durable};
+use effects::{Clock, Entropy};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -22,7 +23,6 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel as queue};
 use std::thread::{self, JoinHandle};
@@ -40,54 +40,6 @@ const RADIO_SOCKET: &str = "radio.sock";
 const VITAL: [&str; 2] = ["tee-os", INIT];
 /// Process 1 of the normal world: the one that can ask for a restart.
 const INIT: &str = "init";
-
-/// Where a device is kept: `--state`.
-#[derive(Debug, Clone)]
-pub struct Places {
-    state: PathBuf,
-}
-
-impl Places {
-    /// In the folder `state`.
-    #[must_use]
-    pub const fn new(state: PathBuf) -> Self {
-        Self { state }
-    }
-
-    /// Fuses and RPMB chip: the board's alone.
-    #[must_use]
-    pub fn board(&self) -> PathBuf {
-        self.state.join("board")
-    }
-
-    /// The flash image.
-    #[must_use]
-    pub fn flash(&self) -> PathBuf {
-        self.state.join("flash.img")
-    }
-
-    /// Becomes `/data` of the system.
-    #[must_use]
-    pub fn data(&self) -> PathBuf {
-        self.state.join("data")
-    }
-
-    /// Becomes `/run` of the system.
-    #[must_use]
-    pub fn run(&self) -> PathBuf {
-        self.state.join("run")
-    }
-
-    /// The folder itself.
-    #[must_use]
-    pub fn state(&self) -> &Path {
-        &self.state
-    }
-
-    fn boots(&self) -> PathBuf {
-        self.board().join("boots")
-    }
-}
 
 /// What a person can do with the power button.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -342,17 +294,17 @@ impl Device {
         fs::create_dir_all(parts.places.data())?;
         fs::create_dir_all(parts.places.run())?;
         let (clock, entropy) = (parts.clock.clone(), parts.entropy.clone());
-        let silicon = EmulatedSilicon::power_up(&parts.places.board(), clock, entropy)
-            .map_err(io::Error::other)?;
-        if let Some((what, mend)) = silicon.weakness() {
-            let (what, mend) = (what.to_owned(), mend.to_owned());
+        let silicon = Powered::up(&parts.places.board(), clock, entropy);
+        let silicon = silicon.map_err(io::Error::other)?;
+        parts.board.stands_on(silicon.kind());
+        for (what, mend) in silicon.weaknesses() {
             parts.board.note(Record::Weakness { what, mend });
         }
         let flash = OpenOptions::new().read(true).write(true).open(parts.places.flash());
         let flash = flash.map_err(|error| {
             io::Error::other(format!("{}: {error}", parts.places.flash().display()))
         })?;
-        let first = match rom::verify(&flash, &silicon) {
+        let first = match rom::verify(&flash, silicon.silicon()) {
             Ok(verified) => verified,
             Err(refused) => {
                 parts.board.tries(refused.slot);
@@ -384,7 +336,7 @@ impl Device {
         image: &OwnedFd,
         arguments: &BootArgs,
         flash: File,
-        silicon: EmulatedSilicon,
+        silicon: Powered,
     ) -> io::Result<()> {
         self.count += 1;
         let run = self.parts.places.run();
@@ -526,9 +478,9 @@ fn serve(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 }
 
 /// Answers the trusted side until it hangs up.
-fn answer(socket: &OwnedFd, silicon: &EmulatedSilicon) {
+fn answer(socket: &OwnedFd, silicon: &Powered) {
     while let Ok(request) = channel::receive(socket) {
-        if channel::send(socket, &secure::answer(silicon, request)).is_err() {
+        if channel::send(socket, &secure::answer(silicon.silicon(), request)).is_err() {
             return;
         }
     }
@@ -555,32 +507,9 @@ fn describe(status: WaitStatus) -> String {
     }
 }
 
-/// Counts a power-on, durably: the first is 0.
-fn next_boot_no(path: &Path) -> io::Result<u64> {
-    let next = match fs::read_to_string(path) {
-        Ok(text) => text.trim().parse::<u64>().map_err(|_| {
-            let problem = format!("{}: not a count of power-ons", path.display());
-            io::Error::new(io::ErrorKind::InvalidData, problem)
-        })?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(error),
-    };
-    durable::replace(path, format!("{}\n", next + 1).as_bytes(), 0o600)?;
-    Ok(next)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counts_power_ons_from_zero() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("boots");
-        assert_eq!([0; 3].map(|_: u64| next_boot_no(&path).unwrap()), [0, 1, 2]);
-        fs::write(&path, "many").unwrap();
-        assert!(next_boot_no(&path).is_err());
-    }
 
     #[test]
     fn a_line_without_an_end_does_not_fill_the_memory() {

@@ -19,7 +19,8 @@ use zeroize::Zeroizing;
 pub const COUNTERS: usize = 8;
 /// Slots for the maker's root keys.
 pub const ROOT_KEYS: usize = 2;
-const FILE: &str = "fuses.cbor";
+/// The fuses' file in the board's folder: with it the folder is an emulated board.
+pub const FILE: &str = "fuses.cbor";
 const FORMAT: u8 = 1;
 
 /// Why the fuses were not read or blown.
@@ -80,6 +81,7 @@ pub struct Fuses {
     huk: SecretPage,
     life_cycle: LifeCycle,
     counters: [u64; COUNTERS],
+    exposed: bool,
 }
 
 impl Fuses {
@@ -105,17 +107,21 @@ impl Fuses {
                 .map_err(|error| FuseError::Io(path.clone(), error))?,
             life_cycle: LifeCycle::Factory,
             counters: [0; COUNTERS],
+            exposed: false,
             path,
         };
         fuses.store()?;
         Ok(fuses)
     }
 
-    /// Reads the fuses of the board in `folder`.
+    /// Reads the fuses of the board in `folder`. Where others than the owner could read or write
+    /// the file, they can't any more; see [`Self::was_exposed`].
     pub fn open(folder: &Path) -> Result<Self, FuseError> {
         let path = folder.join(FILE);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => Zeroizing::new(bytes),
+        let (exposed, bytes) = match close_to_others(&path)
+            .and_then(|exposed| fs::read(&path).map(|bytes| (exposed, Zeroizing::new(bytes))))
+        {
+            Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(FuseError::Missing(folder.to_owned()));
             }
@@ -136,6 +142,7 @@ impl Fuses {
             huk: SecretPage::hold(&huk).map_err(|error| FuseError::Io(path.clone(), error))?,
             life_cycle: stored.life_cycle,
             counters: stored.counters,
+            exposed,
             path,
         })
     }
@@ -172,6 +179,12 @@ impl Fuses {
         }
         self.revoked[slot] = true;
         self.store().inspect_err(|_| self.revoked[slot] = false)
+    }
+
+    /// Whether others than the owner could read or write the file until it was opened.
+    #[must_use]
+    pub const fn was_exposed(&self) -> bool {
+        self.exposed
     }
 
     /// The serial number.
@@ -256,6 +269,16 @@ fn decode(bytes: &[u8]) -> Result<Stored, &'static str> {
         (true, _) => Err("another format"),
         (false, _) => Err("bytes behind the end"),
     }
+}
+
+/// Leaves a file to its owner alone (0600). Whether it was open to others.
+pub(crate) fn close_to_others(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    let open = fs::metadata(path)?.permissions().mode() & 0o077 != 0;
+    if open {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(open)
 }
 
 /// Makes a folder that only its owner can enter.
@@ -348,5 +371,12 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&board), mode(&board.join(FILE))), (0o700, 0o600));
         assert!(!format!("{:?}", Fuses::open(&board).unwrap()).contains("9, 9"));
+        assert!(!Fuses::open(&board).unwrap().was_exposed());
+        for open_to_others in [0o644, 0o620, 0o606] {
+            let file = board.join(FILE);
+            fs::set_permissions(&file, fs::Permissions::from_mode(open_to_others)).unwrap();
+            assert!(Fuses::open(&board).unwrap().was_exposed(), "{open_to_others:o}");
+            assert_eq!(mode(&file), 0o600);
+        }
     }
 }

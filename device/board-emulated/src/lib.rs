@@ -6,10 +6,12 @@
 //! descriptors that it gives to the first of them, and through nothing else. The host's root can
 //! read all of it: he is the attacker with the soldering iron.
 
+pub mod backend;
 pub mod control;
 pub mod device;
 pub mod fuses;
 pub mod phone_screen;
+pub mod places;
 pub mod radio;
 pub mod restarts;
 pub mod rom;

@@ -3,10 +3,12 @@
 use anyhow::{Context, Result, bail};
 use board::modem::ModemArgs;
 use board::secure::BL1_COUNTER;
+use board_emulated::backend::Powered;
 use board_emulated::control::{self, Controls};
-use board_emulated::device::{self, Button, Parts, Places, Power};
-use board_emulated::fuses::{Fuses, make_private_folder};
+use board_emulated::device::{self, Button, Parts, Power};
+use board_emulated::fuses::make_private_folder;
 use board_emulated::phone_screen;
+use board_emulated::places::Places;
 use board_emulated::radio::{Radio, parse_route};
 use board_emulated::rom;
 use board_emulated::screen::Screen;
@@ -122,12 +124,14 @@ async fn serve(arguments: Arguments) -> Result<()> {
 /// Revokes a root key, unless nothing that is on the flash would boot after it.
 fn revoke(places: &Places, slot: usize) -> Result<()> {
     let _only_one = lock(places)?;
-    let mut fuses = Fuses::open(&places.board())?;
-    let left = fuses.root_key_hashes_without(slot);
+    let clock = Arc::new(SystemClock::default());
+    let board = Powered::up(&places.board(), clock, Arc::new(SystemEntropy))?;
+    let left = board.root_key_hashes_without(slot)?;
+    let lowest_index = board.silicon().counter(BL1_COUNTER)?;
     let flash = File::open(places.flash()).with_context(|| places.flash().display().to_string())?;
-    rom::would_boot(&flash, &left, fuses.counter(BL1_COUNTER)?)
+    rom::would_boot(&flash, &left, lowest_index)
         .context("this flash would not boot any more; flash one that another key signed first")?;
-    Ok(fuses.revoke_root_key(slot)?)
+    Ok(board.revoke_root_key(slot)?)
 }
 
 /// Powers the device on, waits for the word to end, powers it off.

@@ -13,6 +13,11 @@ pub fn create(folder: &Path) -> io::Result<FileStore> {
     FileStore::create(&folder.join(FILE), BLOCKS)
 }
 
+/// Leaves the chip of the board in `folder` to its owner alone. Whether others could use it.
+pub(crate) fn close_to_others(folder: &Path) -> io::Result<bool> {
+    crate::fuses::close_to_others(&folder.join(FILE))
+}
+
 /// Opens the chip of the board in `folder`.
 pub fn open(folder: &Path) -> io::Result<FileStore> {
     FileStore::open(&folder.join(FILE))

@@ -6,6 +6,7 @@ use board::silicon::{
     self, CryptoEngine, Huk, MonotonicCounter, Rpmb, Timer, Trng, check_label, check_random,
 };
 use board::{LifeCycle, SiliconError};
+use board_tpm2::TpmError;
 use crypto::kdf::hkdf_sha256;
 use crypto::mac::hmac_sha256;
 use crypto::secret::Secret;
@@ -13,7 +14,7 @@ use effects::{Clock, Entropy};
 use rpmb::RpmbDevice;
 use rpmb_chip::FileStore;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,12 @@ pub enum PowerUpError {
     /// The RPMB chip.
     #[error("the RPMB chip: {0}")]
     Rpmb(#[from] io::Error),
+    /// The TPM.
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
+    /// The files of two boards.
+    #[error("{0}: here are the files of two boards, fuses.cbor and tpm2.cbor; one is not yours")]
+    Ambiguous(PathBuf),
 }
 
 /// The emulated silicon of one board, powered.
@@ -41,6 +48,8 @@ pub struct EmulatedSilicon {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     powered_at: Duration,
+    /// Whether others could read the chip.
+    exposed_chip: bool,
 }
 
 impl EmulatedSilicon {
@@ -52,18 +61,30 @@ impl EmulatedSilicon {
     ) -> Result<Self, PowerUpError> {
         let powered_at = clock.monotonic();
         let fuses = Mutex::new(Fuses::open(folder)?);
+        let exposed_chip = rpmb_store::close_to_others(folder)?;
         let rpmb = Mutex::new(RpmbDevice::new(rpmb_store::open(folder)?));
-        Ok(Self { fuses, rpmb, clock, entropy, powered_at })
+        Ok(Self { fuses, rpmb, clock, entropy, powered_at, exposed_chip })
     }
 
-    /// What of its memory is weaker than it should be, and how to mend that.
+    /// What of it is weaker than it should be, and how to mend that.
     #[must_use]
-    pub fn weakness(&self) -> Option<(&'static str, &'static str)> {
-        let unmapped = self.fuses().huk().is_unmapped_from_kernel();
-        (!unmapped).then_some((
-            "the board's HUK lies in locked memory, not in memfd_secret",
-            "boot a kernel with CONFIG_SECRETMEM, and with secretmem.enable=1 before Linux 6.5",
-        ))
+    pub fn weaknesses(&self) -> Vec<(String, String)> {
+        let said = |what: &str, mend: &str| (what.to_owned(), mend.to_owned());
+        let mut found = Vec::new();
+        if !self.fuses().huk().is_unmapped_from_kernel() {
+            found.push(said(
+                "the board's HUK lies in locked memory, not in memfd_secret",
+                "boot a kernel with CONFIG_SECRETMEM, and with secretmem.enable=1 before Linux 6.5",
+            ));
+        }
+        if self.fuses().was_exposed() || self.exposed_chip {
+            found.push(said(
+                "others could read or write the board's files until this power-on",
+                "the files are 0600 again; whoever read them has the HUK: make another board if \
+                 that was somebody else",
+            ));
+        }
+        found
     }
 
     pub(crate) fn fuses(&self) -> MutexGuard<'_, Fuses> {

@@ -1,6 +1,7 @@
 //! What the board tells about the device: collected from the boot log and from the processes
 //! that run.
 
+use crate::backend::Kind;
 use board::power::ResetReason;
 use board::report::{Record, Slot, Stage, Verdict, Verity};
 use serde::Serialize;
@@ -19,6 +20,8 @@ pub struct Status {
     pub powered: bool,
     /// How often it was powered on before; `null` before the first time.
     pub boot_no: Option<u64>,
+    /// What the board stands on; `null` before its first power-on.
+    pub board: Option<Kind>,
     /// The slot that this boot tries; `null` where there is none to try.
     pub slot: Option<Slot>,
     /// Why the device has power: what the power chip's register says.
@@ -138,6 +141,11 @@ impl Board {
             before.refused.into_iter().for_each(|refused| keep(&mut now.tried, refused));
         }
         *state = State { status: now, powered_at: Some(Instant::now()), ..State::default() };
+    }
+
+    /// Notes what the board stands on.
+    pub fn stands_on(&self, kind: Kind) {
+        self.state().status.board = Some(kind);
     }
 
     /// Notes which slot this boot tries.

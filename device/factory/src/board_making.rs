@@ -1,7 +1,8 @@
 //! A board: its fuses are blown, its RPMB chip is soldered in.
 
 use board::secure::{BL1_COUNTER, TEE_COUNTER};
-use board_emulated::fuses::{Blank, FuseError, Fuses};
+use board_emulated::backend::Backend;
+use board_emulated::fuses::{Blank, FILE, FuseError, Fuses};
 use board_emulated::rpmb_store;
 use board_emulated::silicon::PowerUpError;
 use crypto::secret::Secret;
@@ -21,21 +22,45 @@ pub struct BoardOrder {
     pub bl1_rollback_index: u64,
     /// The lowest rollback index of the TEE.
     pub tee_rollback_index: u64,
+    /// What the board stands on.
+    pub backend: Backend,
 }
 
-/// Makes a board in `folder` (`DIR/device/board`). Its hardware unique key comes from `entropy`
-/// and is known to nobody. Refuses where there is a board. One whose making was interrupted
-/// before its fuses were blown is made anew.
+/// Makes a board in `folder` (`DIR/device/board`). Its hardware unique key comes from `entropy`,
+/// or is made by its TPM, and is known to nobody. Refuses where there is a board. One whose making
+/// was interrupted before its fuses were blown is made anew.
 pub fn make_board(
     folder: &Path,
     order: &BoardOrder,
     entropy: &dyn Entropy,
 ) -> Result<(), PowerUpError> {
     let io = |error| FuseError::Io(folder.to_owned(), error);
-    if folder.join("fuses.cbor").exists() {
-        return Err(FuseError::Blown(folder.join("fuses.cbor")).into());
+    for file in [FILE, board_tpm2::record::FILE] {
+        if folder.join(file).exists() {
+            return Err(FuseError::Blown(folder.join(file)).into());
+        }
     }
     board_emulated::fuses::make_private_folder(folder).map_err(io)?;
+    match &order.backend {
+        Backend::Emulated => make_emulated(folder, order, entropy),
+        Backend::Tpm2(address) => {
+            let root_keys = [Some(order.root_key_hash), order.second_root_key_hash];
+            let order = board_tpm2::Order {
+                serial: order.serial.clone(),
+                root_keys: root_keys.into_iter().flatten().collect(),
+                counters: [order.bl1_rollback_index, order.tee_rollback_index],
+                blocks: rpmb_store::BLOCKS,
+            };
+            Ok(board_tpm2::make(folder, address, &order)?)
+        }
+    }
+}
+
+fn make_emulated(
+    folder: &Path,
+    order: &BoardOrder,
+    entropy: &dyn Entropy,
+) -> Result<(), PowerUpError> {
     // Fuses last: with them the board is one. A chip without them was never used.
     match std::fs::remove_file(folder.join("rpmb.bin")) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
@@ -71,6 +96,7 @@ mod tests {
             second_root_key_hash: None,
             bl1_rollback_index: 0,
             tee_rollback_index: 2,
+            backend: Backend::Emulated,
         }
     }
 

@@ -13,6 +13,7 @@ mod parity;
 mod stages;
 
 pub use board::verity::ErrorMode as VerityErrorMode;
+pub use board_emulated::backend::{Backend, discard};
 pub use board_making::{BoardOrder, make_board};
 pub use elf::{NotAnExecutable, loadable_part};
 pub use flash::{

@@ -28,9 +28,11 @@ fn tpm() -> Finding {
         name: "tpm",
         title: "TPM 2.0",
         required: false,
-        used: "nobody yet: the emulated board keeps HUK and fuses in 0600 files",
-        instead: "the emulated board keeps HUK and fuses in 0600 files",
-        stronger: "a TPM, real or virtual: whoever copies the state folder copies the board",
+        used: "`holdfast device make --board tpm2=device:/dev/tpmrm0`; without it the board is \
+               emulated",
+        instead: "the emulated board: HUK, fuses and counters are 0600 files; or an swtpm, see \
+                  docs/tpm.md",
+        stronger: "a TPM, real or virtual: whoever copies the state folder copies an emulated board",
     }
     .found(trial)
 }

@@ -23,6 +23,9 @@ pub(crate) struct Screens {
 /// What the board tells of itself.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct BoardStatus {
+    /// What the board stands on.
+    #[serde(default)]
+    pub(crate) board: Option<String>,
     pub(crate) boot_no: Option<u64>,
     pub(crate) stages: Vec<Stage>,
     pub(crate) ready: bool,

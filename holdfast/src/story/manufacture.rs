@@ -11,7 +11,8 @@ use crate::state::State;
 use anyhow::{Context, Result, bail, ensure};
 use effects::{Clock, SystemClock, SystemEntropy, random_array};
 use factory::{
-    AvbKey, BoardOrder, CloudConfig, FlashPlan, KeySize, Maker, VerityErrorMode, make_board,
+    AvbKey, Backend, BoardOrder, CloudConfig, FlashPlan, KeySize, Maker, VerityErrorMode, discard,
+    make_board,
 };
 use http_link::{Client, Connector};
 use serde_json::{Value, json};
@@ -59,7 +60,7 @@ pub(crate) async fn manufacture(
                     ca_pem: std::fs::read_to_string(&cloud.at.ca)?,
                 },
             };
-            let evidence = make(state, Some(&enroller), VerityErrorMode::Managed, memory).await?;
+            let evidence = make(state, Some(&enroller), &Making::default(), memory).await?;
             let line = format!(
                 "board {}; {} partitions signed under {}…",
                 evidence["serial"].as_str().unwrap_or("?"),
@@ -69,6 +70,21 @@ pub(crate) async fn manufacture(
             Ok(((), Evidence::new(line, evidence)))
         })
         .await
+}
+
+/// How a device is made.
+#[derive(Debug)]
+pub(crate) struct Making {
+    /// What a corrupt block of the system leads to.
+    pub(crate) errors: VerityErrorMode,
+    /// What the board stands on.
+    pub(crate) backend: Backend,
+}
+
+impl Default for Making {
+    fn default() -> Self {
+        Self { errors: VerityErrorMode::Managed, backend: Backend::Emulated }
+    }
 }
 
 /// Where `holdfast device make` enrols the device, and with what.
@@ -86,7 +102,7 @@ pub(crate) struct Enrolling<'a> {
 pub(crate) async fn make_alone(
     state: &State,
     enrol: Option<Enrolling<'_>>,
-    errors: VerityErrorMode,
+    making: &Making,
 ) -> Result<Exit> {
     let mut memory = Memory::load(state)?;
     if memory.manufactured {
@@ -96,7 +112,7 @@ pub(crate) async fn make_alone(
         );
     }
     let enroller = enrol.as_ref().map(enroller).transpose()?;
-    let evidence = make(state, enroller.as_ref(), errors, &mut memory).await?;
+    let evidence = make(state, enroller.as_ref(), making, &mut memory).await?;
     let mut reporter = Reporter::new(false);
     reporter.note(&serde_json::to_string_pretty(&evidence)?);
     Ok(Exit::Held)
@@ -131,11 +147,14 @@ fn enroller(at: &Enrolling<'_>) -> Result<Enroller> {
 async fn make(
     state: &State,
     enroller: Option<&Enroller>,
-    errors: VerityErrorMode,
+    making: &Making,
     memory: &mut Memory,
 ) -> Result<Value> {
     let dir = state.path("device");
     if dir.exists() {
+        discard(&dir.join("board")).with_context(|| {
+            format!("an interrupted run left a board there; remove {} by hand", dir.display())
+        })?;
         std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
     }
     state.folder("device")?;
@@ -150,6 +169,7 @@ async fn make(
         second_root_key_hash: Some(maker.second_avb_key().digest()),
         bl1_rollback_index: INDEX,
         tee_rollback_index: INDEX,
+        backend: making.backend.clone(),
     };
     make_board(&dir.join("board"), &order, &SystemEntropy)?;
     let config = enroller.map(|it| it.config.clone());
@@ -157,7 +177,7 @@ async fn make(
     let image = dir.join("flash.img");
     let stages = stages()?;
     let plan = Order::first().plan(&stages, config, Some(&maker))?;
-    let plan = FlashPlan { verity_error_mode: errors, ..plan };
+    let plan = FlashPlan { verity_error_mode: making.errors, ..plan };
     plan.build(maker.avb_key(), &image, &SystemEntropy)?;
     let log = state.folder("log")?.join("factory.log");
     let device = Device::boot(&dir, &Wiring::default(), log).await?;
@@ -166,6 +186,7 @@ async fn make(
     let (certificates, enrolled) = certified?;
     let mut evidence = json!({
         "serial": serial,
+        "board": making.backend.to_string(),
         "root_key_hash": hex(&maker.avb_key().digest()),
         "flash": image,
         "partitions": partitions(&image)?,
@@ -242,6 +263,7 @@ pub(crate) fn other_board(state: &State, folder: &Path) -> Result<()> {
         second_root_key_hash: Some(maker.second_avb_key().digest()),
         bl1_rollback_index: 0,
         tee_rollback_index: 0,
+        backend: Backend::Emulated,
     };
     Ok(make_board(folder, &order, &SystemEntropy)?)
 }

@@ -18,7 +18,7 @@ mod world;
 
 pub(crate) use device::{BoardStatus, stage_line};
 pub(crate) use everyday::size;
-pub(crate) use manufacture::{Enrolling, MADE, make_alone};
+pub(crate) use manufacture::{Enrolling, MADE, Making, make_alone};
 pub(crate) use release::release;
 pub(crate) use world::Memory;
 

@@ -17,5 +17,6 @@ mod readme;
 mod recovery;
 mod run;
 mod size;
+mod tpm;
 mod update;
 mod verity_run;

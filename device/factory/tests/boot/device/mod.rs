@@ -3,7 +3,7 @@
 use board::flash::Flash;
 use effects::{SystemEntropy, UnixMillis};
 use factory::{
-    AvbKey, BoardOrder, FlashPlan, KeySize, Maker, Release, RollbackIndexes, Stages,
+    AvbKey, Backend, BoardOrder, FlashPlan, KeySize, Maker, Release, RollbackIndexes, Stages,
     VerityErrorMode, make_board,
 };
 use serde_json::Value;
@@ -105,6 +105,7 @@ impl Workshop {
             second_root_key_hash: Some(self.maker.second_avb_key().digest()),
             bl1_rollback_index: rollback.bl1,
             tee_rollback_index: rollback.tee,
+            backend: Backend::Emulated,
         };
         make_board(&folder.path().join("board"), &order, &SystemEntropy).unwrap();
         self.flash(&self.maker, rollback, &folder.path().join("flash.img"));
