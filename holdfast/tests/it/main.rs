@@ -17,5 +17,6 @@ mod readme;
 mod recovery;
 mod run;
 mod size;
+mod tee;
 mod update;
 mod verity_run;
