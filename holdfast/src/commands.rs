@@ -182,7 +182,21 @@ async fn status(state: &State, json: bool) -> Result<Exit> {
     for name in names.into_iter().chain(["ce_open", "cloud_connected"]) {
         println!("{name:<18} {}", system[name]);
     }
+    println!("{:<18} {}", "secure clock", clock_line(&system["time"]));
     Ok(if up { Exit::Held } else { Exit::Failed })
+}
+
+/// What the TEE's clock says, for a person.
+fn clock_line(time: &Value) -> String {
+    let Some(unix_ms) = time["unix_ms"].as_u64() else { return "gives no time".into() };
+    let moment = std::time::UNIX_EPOCH + std::time::Duration::from_millis(unix_ms);
+    let moment = httpdate::fmt_http_date(moment);
+    match (time["error_ms"].as_u64(), time["set_ms_ago"].as_u64()) {
+        (Some(error), Some(age)) => {
+            format!("{moment}, right within {error} ms, set {} s ago", age / 1000)
+        }
+        _ => format!("{moment}, not trusted: no signed time came in since power-on"),
+    }
 }
 
 /// How the system is read, and what came of it.

@@ -7,7 +7,7 @@
 pub mod durable;
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point of wall time: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,16 +54,25 @@ pub fn random_array<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
     out
 }
 
-/// The machine's own clock.
+/// The machine's own clock. Its monotonic time goes on while the machine sleeps.
 #[derive(Debug)]
 pub struct SystemClock {
-    start: Instant,
+    start: Duration,
 }
 
 impl Default for SystemClock {
     fn default() -> Self {
-        Self { start: Instant::now() }
+        Self { start: since_boot() }
     }
+}
+
+/// Time since the machine started (`CLOCK_BOOTTIME`).
+fn since_boot() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel fills one `timespec`, which lives through the call. The clock is there
+    // since Linux 2.6.39; where it is not, the time stays zero.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 impl Clock for SystemClock {
@@ -73,7 +82,7 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        since_boot().saturating_sub(self.start)
     }
 }
 
@@ -126,5 +135,18 @@ impl Entropy for SystemEntropy {
                 .expect("the kernel's random number generator answers");
             out = &mut out[got..];
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_clock_goes_on() {
+        let clock = SystemClock::default();
+        let first = clock.monotonic();
+        while clock.monotonic() == first {}
+        assert!(clock.monotonic() > first && first < Duration::from_secs(60));
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `POST /v1/attest/challenge` | anyone | → [`Challenge`] |
 //! | `POST /v1/attest` | anyone | [`Evidence`] → [`Statement`] |
+//! | `POST /v1/attest/time` | an enrolled device | [`TimeQuery`] → [`TimeToken`] |
 //! | `POST /v1/makers/devices` | a maker's credential (bearer) | [`Enrolment`] → [`Enrolled`] |
 
 use crate::Base64;
@@ -44,6 +45,23 @@ pub struct Statement {
     pub os_patch_level: u32,
 }
 
+/// A device asks what time it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TimeQuery {
+    /// DER certificates over a fresh challenge: leaf first, root last.
+    pub chain: Vec<Base64>,
+    /// 32 bytes, from the device's secure clock.
+    pub nonce: Base64,
+}
+
+/// For gatekeeper's `set_time`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TimeToken {
+    /// Compact JWS under [`Enrolled::ticket_key`]; claims in `tee_api::clock::TimeClaims`:
+    /// `{"purpose": "set_time", "serial", "nonce" (base64url), "time_ms"}`.
+    pub token: String,
+}
+
 /// A maker tells the cloud of a device that it made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Enrolment {
@@ -54,7 +72,7 @@ pub struct Enrolment {
 /// What the maker puts into the device.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Enrolled {
-    /// The key that the cloud signs activation tickets with: SubjectPublicKeyInfo DER.
+    /// The key that the cloud signs activation tickets and time tokens with: SubjectPublicKeyInfo DER.
     pub ticket_key: Base64,
     /// Where the Key Center listens: the device's radio must reach it too.
     pub keycenter_url: String,

@@ -1,5 +1,5 @@
 //! Tickets: what a device's gatekeeper accepts as the cloud's word that the owner's password was
-//! right. Bound to the device and to a nonce of its gatekeeper.
+//! right, or what time it is. Bound to the device and to a nonce of its TEE.
 
 use crate::{Error, Find, Sealer};
 use base64::Engine as _;
@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crypto::sign::{Curve, EcdsaKey};
 use serde::Serialize;
 use sqlx::SqlitePool;
+use wire::attest::TimeToken;
 use wire::find::Ticket;
 
 /// What a ticket is good for.
@@ -27,6 +28,15 @@ struct Claims<'a> {
     nonce: String,
 }
 
+/// The claims of a time token, as [`TimeToken`] says.
+#[derive(Serialize)]
+struct TimeClaims<'a> {
+    purpose: &'static str,
+    serial: &'a str,
+    nonce: String,
+    time_ms: u64,
+}
+
 impl Find {
     pub(crate) fn ticket(
         &self,
@@ -34,13 +44,23 @@ impl Find {
         purpose: Purpose,
         nonce: &[u8],
     ) -> Result<Ticket, Error> {
-        if nonce.len() != 32 {
-            return Err(Error::Invalid { field: "nonce", reason: "has 32 bytes" });
-        }
-        let claims = Claims { serial, purpose, nonce: URL_SAFE_NO_PAD.encode(nonce) };
-        let ticket = jws::sign(&claims, |message| self.ticket_key.sign_fixed(message))
-            .map_err(|_| Error::Damaged("the ticket key"))?;
+        let nonce = encode(nonce)?;
+        let ticket = self.sign(&Claims { serial, purpose, nonce })?;
         Ok(Ticket { ticket })
+    }
+
+    /// What time it is, signed for the secure clock of the device that asked with `nonce`. That
+    /// it is this device has been checked.
+    pub fn time_token(&self, serial: &str, nonce: &[u8]) -> Result<TimeToken, Error> {
+        let nonce = encode(nonce)?;
+        let time_ms = self.clock.now().0;
+        let token = self.sign(&TimeClaims { purpose: "set_time", serial, nonce, time_ms })?;
+        Ok(TimeToken { token })
+    }
+
+    fn sign(&self, claims: &impl Serialize) -> Result<String, Error> {
+        jws::sign(claims, |message| self.ticket_key.sign_fixed(message))
+            .map_err(|_| Error::Damaged("the ticket key"))
     }
 
     /// The key that tickets verify under, for the maker to put into devices: SubjectPublicKeyInfo
@@ -48,6 +68,13 @@ impl Find {
     pub fn ticket_public_key(&self) -> Result<Vec<u8>, Error> {
         Ok(self.ticket_key.public_key_spki()?)
     }
+}
+
+fn encode(nonce: &[u8]) -> Result<String, Error> {
+    if nonce.len() != 32 {
+        return Err(Error::Invalid { field: "nonce", reason: "has 32 bytes" });
+    }
+    Ok(URL_SAFE_NO_PAD.encode(nonce))
 }
 
 pub(crate) async fn ticket_key(pool: &SqlitePool, sealer: &dyn Sealer) -> Result<EcdsaKey, Error> {

@@ -6,8 +6,10 @@
 //! - [`sync`]: snapshots of the vault, up and back.
 //! - [`update`]: what there is to update, and packages in ranges.
 //! - [`activation`]: tickets that end the activation lock and lost mode.
+//! - [`clock`]: the time for the TEE's secure clock.
 
 pub mod activation;
+pub mod clock;
 pub mod find;
 pub mod push;
 pub mod session;

@@ -1,6 +1,7 @@
 //! The daemon's tasks: two sockets, the link to the cloud, what falls due.
 
 use crate::device::{Device, Ending, Events, blocking};
+use crate::error::Error;
 use crate::{api, screen};
 use device_link::push;
 use http_link::serve::{Limits, bind_unix, serve_unix};
@@ -54,6 +55,7 @@ pub async fn run(
     background.spawn(keep_link(device.clone()));
     background.spawn(keep_time(device.clone()));
     background.spawn(ask_whose(device.clone()));
+    background.spawn(keep_clock(device.clone()));
     background.spawn(keep_update(device.clone()));
     ready();
     let mut ending = device.ending();
@@ -105,6 +107,22 @@ async fn keep_time(device: Arc<Device>) {
             () = sleep => {}
             changed = revision.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+/// Sets the TEE's secure clock after the start, and once a day.
+async fn keep_clock(device: Arc<Device>) {
+    let mut failures = 0;
+    loop {
+        failures = match device.set_secure_clock().await {
+            Ok(_) => 0,
+            Err(Error::NoCloud) => return,
+            Err(error) => {
+                tracing::info!(%error, "the secure clock was not set");
+                failures + 1
+            }
+        };
+        tokio::time::sleep(device_link::clock::pause(failures)).await;
     }
 }
 

@@ -8,6 +8,7 @@
 mod account;
 mod activation;
 mod bootloader;
+mod clock;
 mod erase;
 mod events;
 mod factory;
@@ -21,6 +22,7 @@ mod update;
 
 pub use account::Binding;
 pub use bootloader::{Bootloader, Images};
+pub use clock::Time;
 pub use events::Events;
 pub use files::{Content, Entry, EntryKind, Listing, Others, Skipped, Transfer};
 pub use push::Registered;

@@ -16,9 +16,10 @@ use http_link::serve::{Limits, bind_unix, serve_unix};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
+use tee_api::clock::{TimeClaims, TimePurpose};
 use tee_api::gatekeeper::{TicketClaims, TicketPurpose};
 use tokio::sync::watch;
-use wire::attest::{Challenge, Statement};
+use wire::attest::{Challenge, Statement, TimeQuery, TimeToken};
 use wire::device::{Ack, Bind, Bound, DeviceClaims, Token, TokenRequest};
 use wire::find::{Activate, ActivationState, Command, EndLost, Report, Ticket};
 use wire::push::{Event, Message, Register, Registration};
@@ -69,6 +70,7 @@ impl FakeCloud {
         });
         let app = Router::new()
             .route("/v1/attest/challenge", post(challenge))
+            .route("/v1/attest/time", post(time))
             .route("/v1/sessions", post(sign_in))
             .route("/v1/sessions/current", delete(|| async { StatusCode::NO_CONTENT }))
             .route("/v1/account", get(profile))
@@ -169,6 +171,14 @@ async fn challenge(State(cloud): Shared) -> Json<Challenge> {
     let challenge = crypto::random_array::<32>().to_vec();
     cloud.lock().challenges.push(challenge.clone());
     Json(Challenge { challenge: Base64(challenge), expires_at_ms: 0 })
+}
+
+async fn time(State(cloud): Shared, Json(query): Json<TimeQuery>) -> Json<TimeToken> {
+    let serial = cloud.lock().serial.clone();
+    let time_ms = cloud.lock().now_ms;
+    let nonce = URL_SAFE_NO_PAD.encode(&query.nonce.0);
+    let claims = TimeClaims { purpose: TimePurpose::SetTime, serial, nonce, time_ms };
+    Json(TimeToken { token: jws::sign(&claims, |m| cloud.tickets.sign_fixed(m)).unwrap() })
 }
 
 async fn sign_in(Json(body): Json<Value>) -> Result<Json<Value>, Refused> {

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tee_api::TeeError;
 use tee_api::boot::{BootLock, Trust};
+use tee_api::clock::{SecureTime, TimeClaims, TimeTrust};
 use tee_api::gatekeeper::{self, Status, TicketClaims, TicketPurpose, USERDATA_BYTES};
 use tee_api::keymint;
 
@@ -43,6 +44,8 @@ struct State {
     committed: Option<[u8; 32]>,
     begun: Option<[u8; 32]>,
     nonce: Option<[u8; 32]>,
+    time_nonce: Option<[u8; 32]>,
+    time: SecureTime,
     boot_successful: bool,
     boot_lock: BootLock,
     /// Why the images would not boot locked.
@@ -78,6 +81,8 @@ impl FakeTee {
             committed: None,
             begun: None,
             nonce: None,
+            time_nonce: None,
+            time: SecureTime { unix_ms: 1, tick: 0, trust: None },
             boot_successful: false,
             boot_lock: BootLock::default(),
             bad_images: None,
@@ -106,6 +111,8 @@ impl FakeTee {
         let mut state = self.lock();
         state.unlocked_once = false;
         state.nonce = None;
+        state.time_nonce = None;
+        state.time.trust = None;
     }
 
     /// Time passed: the next try counts.
@@ -226,6 +233,21 @@ impl State {
         Ok(gatekeeper::Reply::Done)
     }
 
+    fn set_time(&mut self, serial: &str, token: &str) -> Result<gatekeeper::Reply, TeeError> {
+        use base64::Engine as _;
+        let key = self.ticket_key.as_ref().ok_or_else(|| TeeError::BadState("no key".into()))?;
+        let claims: TimeClaims =
+            jws::verify(token, key).map_err(|error| TeeError::Security(error.to_string()))?;
+        let nonce = self.time_nonce.take().ok_or_else(|| TeeError::Security("no nonce".into()))?;
+        let nonce = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(nonce);
+        if claims.serial != serial || claims.nonce != nonce {
+            return Err(TeeError::Security("a time for another device or moment".into()));
+        }
+        let trust = Some(TimeTrust { error_ms: 5, age_ms: 0 });
+        self.time = SecureTime { unix_ms: claims.time_ms, tick: 0, trust };
+        Ok(gatekeeper::Reply::Time(self.time))
+    }
+
     fn erase(&mut self) -> gatekeeper::Reply {
         self.pin = None;
         self.unlocked_once = false;
@@ -290,6 +312,13 @@ impl Tee for FakeTee {
                 Ok(Reply::Nonce(nonce))
             }
             Command::Redeem { ticket } => state.redeem(&self.serial, &ticket),
+            Command::Time => Ok(Reply::Time(state.time)),
+            Command::TimeNonce => {
+                let nonce = crypto::random_array();
+                state.time_nonce = Some(nonce);
+                Ok(Reply::Nonce(nonce))
+            }
+            Command::SetTime { token } => state.set_time(&self.serial, &token),
             Command::EnterLostMode { message } => {
                 state.lost = Some(message);
                 state.unlocked_once = false;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tee_api::TeeError;
+use tee_api::clock::SecureTime;
 use tee_api::gatekeeper::{self, Status};
 use tee_api::keymint;
 
@@ -101,6 +102,31 @@ impl dyn Tee + '_ {
     pub fn ticket_nonce(&self) -> Result<[u8; 32], TeeError> {
         match self.gatekeeper(gatekeeper::Command::TicketNonce)? {
             gatekeeper::Reply::Nonce(nonce) => Ok(nonce),
+            _ => unexpected(),
+        }
+    }
+
+    /// What the secure clock says.
+    pub fn time(&self) -> Result<SecureTime, TeeError> {
+        self.ask_time(gatekeeper::Command::Time)
+    }
+
+    /// A nonce for the next time token.
+    pub fn time_nonce(&self) -> Result<[u8; 32], TeeError> {
+        match self.gatekeeper(gatekeeper::Command::TimeNonce)? {
+            gatekeeper::Reply::Nonce(nonce) => Ok(nonce),
+            _ => unexpected(),
+        }
+    }
+
+    /// Sets the secure clock to what a token of the cloud says.
+    pub fn set_time(&self, token: String) -> Result<SecureTime, TeeError> {
+        self.ask_time(gatekeeper::Command::SetTime { token })
+    }
+
+    fn ask_time(&self, command: gatekeeper::Command) -> Result<SecureTime, TeeError> {
+        match self.gatekeeper(command)? {
+            gatekeeper::Reply::Time(time) => Ok(time),
             _ => unexpected(),
         }
     }

@@ -2,6 +2,7 @@
 //! the messages, a clock that the test moves.
 
 mod bench;
+mod clock;
 mod find;
 mod locks;
 mod update;

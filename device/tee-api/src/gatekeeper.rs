@@ -6,6 +6,7 @@
 //! record destroys them.
 
 use crate::boot::Trust;
+use crate::clock::SecureTime;
 use crate::{Protocol, TaId};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -56,7 +57,7 @@ pub enum Command {
     CommitUserdata,
     /// In the factory only: the cloud's ticket key (P-256, SubjectPublicKeyInfo). → `Done`
     Provision {
-        /// The key that signs tickets.
+        /// The key that signs tickets and time tokens.
         ticket_key: ByteBuf,
     },
     /// Turns the activation lock on: find-device was switched on. → `Done`
@@ -67,6 +68,16 @@ pub enum Command {
     Redeem {
         /// The compact JWS.
         ticket: String,
+    },
+    /// What the secure clock says. → `Time`
+    Time,
+    /// A nonce for the next time token; valid until used, for a minute at most. → `Nonce`
+    TimeNonce,
+    /// A time token of the cloud (compact JWS, ES256; claims in
+    /// [`TimeClaims`](crate::clock::TimeClaims)) sets the secure clock. → `Time`
+    SetTime {
+        /// The compact JWS.
+        token: String,
     },
     /// Lost mode: CE stays closed, whatever is typed, until a ticket ends it. → `Done`
     EnterLostMode {
@@ -127,6 +138,8 @@ pub enum Reply {
     Key(ByteBuf),
     /// A nonce.
     Nonce([u8; 32]),
+    /// What the secure clock says.
+    Time(SecureTime),
     /// The keys are gone.
     Erased {
         /// How often this device was erased.

@@ -3,9 +3,10 @@
 //! Three borders, one module each: [`ree`] (a program of the system calls a TA), [`boot`] (the
 //! bootloaders tell and ask, before the system runs), [`ta`] (the trusted OS and a TA process).
 //! The commands that TAs understand are [`gatekeeper`] and [`keymint`]; the TA and its callers
-//! share them. All messages are CBOR.
+//! share them; [`clock`] is a service of the trusted OS to TAs. All messages are CBOR.
 
 pub mod boot;
+pub mod clock;
 pub mod engine;
 pub mod gatekeeper;
 mod identity;

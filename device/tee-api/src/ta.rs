@@ -1,7 +1,7 @@
 //! The trusted OS and a TA process, over the one socket that the TA has (descriptor 3).
 
 use crate::boot::{BootInfo, Trust};
-use crate::{TeeError, engine, storage};
+use crate::{TeeError, clock, engine, storage};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -99,6 +99,8 @@ pub enum Syscall {
     Storage(storage::Call),
     /// Milliseconds since power-on, from the board. → `Number`
     Uptime,
+    /// The secure clock. → `Clock`
+    Clock(clock::Call),
     /// What was booted; refused `BadState` before the bootloader said so. → `BootInfo`
     BootInfo,
     /// Whether the board is still in the factory. → `Flag`
@@ -139,6 +141,8 @@ pub enum SyscallReply {
     Text(String),
     /// Yes or no.
     Flag(bool),
+    /// What the secure clock says.
+    Clock(clock::Answer),
     /// What was booted.
     BootInfo(BootInfo),
     /// Whose signature counts.
@@ -160,6 +164,7 @@ impl std::fmt::Debug for SyscallReply {
             Self::Number(_) => "Number(..)",
             Self::Text(_) => "Text(..)",
             Self::Flag(_) => "Flag(..)",
+            Self::Clock(_) => "Clock(..)",
             Self::BootInfo(_) => "BootInfo(..)",
             Self::Trust(_) => "Trust(..)",
             Self::Storage(_) => "Storage(..)",

@@ -7,6 +7,7 @@
 
 mod boot;
 mod boot_lock;
+mod clock;
 mod corruption;
 mod engine;
 mod image;
@@ -120,6 +121,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         secrets,
         storage,
         boot: boot::Boot::new(&arguments),
+        clock: None,
         prompts: Prompts::new(inherited.screen),
         tas,
         spawner,

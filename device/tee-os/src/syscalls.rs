@@ -5,6 +5,7 @@ use crate::storage::SecureStorage;
 use crate::{boot, boot_lock};
 use board::{LifeCycle, SiliconError};
 use serde_bytes::ByteBuf;
+use tee_api::clock;
 use tee_api::gatekeeper::Gatekeeper;
 use tee_api::keymint::KeyMint;
 use tee_api::ta::{Syscall, SyscallReply};
@@ -35,6 +36,12 @@ impl Os {
                 return self.storage_call(at, call);
             }
             Syscall::Uptime => SyscallReply::Number(self.silicon.uptime_ms().map_err(lost)?),
+            Syscall::Clock(call) => {
+                if !matches!(call, clock::Call::Now) {
+                    only(identity, &[Gatekeeper::TA])?;
+                }
+                SyscallReply::Clock(self.clock(call)?)
+            }
             Syscall::BootInfo => SyscallReply::BootInfo(self.boot.info()?.clone()),
             Syscall::InFactory => {
                 let life_cycle = self.silicon.life_cycle().map_err(lost)?;

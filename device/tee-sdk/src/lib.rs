@@ -19,6 +19,7 @@ pub use context::{Batch, Context, Storage, TrustedOs};
 pub use question::{Question, Step};
 pub use runtime::{Instance, return_freed_memory, run};
 pub use tee_api::boot::{BootInfo, Trust, fingerprint};
+pub use tee_api::clock::{SecureTime, TimeTrust};
 pub use tee_api::storage::Placement;
 pub use tee_api::ta::Login;
 pub use tee_api::{Protocol, TaId, TeeError};

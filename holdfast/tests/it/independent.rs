@@ -5,6 +5,7 @@ use crate::run::{Told, Up, holdfast, path, sh, state, tell};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bootimg::gpt::{Gpt, HEAD_BYTES, TAIL_BYTES};
+use effects::{Clock as _, SystemClock};
 use http_link::{Client, Error};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -131,6 +132,7 @@ fn every_step_of_the_story_shows_from_outside() {
     the_flash_image_is_what_it_is_said_to_be(&run);
     what_runs_is_what_was_verified(&run);
     the_tee_answers_a_challenge_of_ours(&run);
+    the_secure_clock_says_what_time_it_is(&run);
     the_account_has_rules_and_one_password(&run);
     only_the_pin_opens_the_lock(&run);
     the_device_was_erased_and_restored(&run);
@@ -276,6 +278,17 @@ fn the_tee_answers_a_challenge_of_ours(run: &Run) {
     // The cloud never gave that challenge.
     let evidence = json!({ "chain": answer["chain"] });
     assert!(run.post(&run.cloud(&run.ca()), "/v1/attest", &evidence).is_err());
+}
+
+/// S2.1.1: set by the cloud's token, and right within what it says of itself.
+fn the_secure_clock_says_what_time_it_is(run: &Run) {
+    let time = || run.get(&run.device(), "/v1/status")["time"].clone();
+    run.until("the secure clock is set", || time()["trusted"] == true);
+    let clock = SystemClock::default();
+    let (before, said, after) = (clock.now().0, time(), clock.now().0);
+    let (error, unix_ms) = (said["error_ms"].as_u64().unwrap(), said["unix_ms"].as_u64().unwrap());
+    assert!((before - error..=after + error).contains(&unix_ms), "{said}");
+    assert!(error < 30_100, "{said}");
 }
 
 fn the_account_has_rules_and_one_password(run: &Run) {

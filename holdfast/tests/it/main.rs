@@ -18,5 +18,6 @@ mod recovery;
 mod run;
 mod size;
 mod tpm;
+mod tee;
 mod update;
 mod verity_run;

@@ -9,12 +9,13 @@ use axum::{Json, Router};
 use cloud_attest::DeviceStatement;
 use http::StatusCode;
 use wire::Base64;
-use wire::attest::{Challenge, Enrolled, Enrolment, Evidence, Statement};
+use wire::attest::{Challenge, Enrolled, Enrolment, Evidence, Statement, TimeQuery, TimeToken};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/v1/attest/challenge", post(challenge))
         .route("/v1/attest", post(attest))
+        .route("/v1/attest/time", post(time))
         .route("/v1/makers/devices", post(enrol))
 }
 
@@ -30,6 +31,14 @@ async fn attest(
 ) -> Result<Json<Statement>, Fault> {
     let proved = verify(&app, &evidence.chain).await?;
     Ok(Json(Statement::from(&proved)))
+}
+
+async fn time(
+    State(app): State<App>,
+    Body(query): Body<TimeQuery>,
+) -> Result<Json<TimeToken>, Fault> {
+    let proved = verify(&app, &query.chain).await?;
+    Ok(Json(app.find.time_token(&proved.serial, &query.nonce.0)?))
 }
 
 /// What a chain proves, noted with the device where it is bound.

@@ -7,6 +7,7 @@ mod processes;
 mod snapshot_upload;
 mod update;
 
+use effects::{Clock as _, SystemClock};
 use futures_util::StreamExt as _;
 use http_link::Error;
 use keyattest::VerifiedBootState;
@@ -14,6 +15,7 @@ use maker::Device;
 use person::{EMAIL, PASSWORD, PHONE, Person, code_of, enrol, fresh_challenge};
 use processes::Clouds;
 use serde_json::{Value, json};
+use wire::attest::{TimeQuery, TimeToken};
 use wire::find::{Command, Outcome, Position, Report, Ticket};
 use wire::push::{Delivery, Event, Message, Register, Registration, Send, Sent};
 
@@ -31,6 +33,29 @@ async fn from_sign_up_to_a_device_that_is_lost_and_activated_again() {
     assert_eq!((&said["serial"], &said["boot_state"]), (&json!("HF-0042-0007"), &json!("green")));
     let replay = client.post("/v1/attest").json(&json!({"chain": chain})).send().await;
     assert_eq!(code_of(replay), "challenge_replayed");
+
+    // S2.1.1: an enrolled device gets the time, signed for its own nonce.
+    let ask = async |nonce: Vec<u8>| {
+        let chain = device.attest(&fresh_challenge(&client).await);
+        let query = TimeQuery { chain, nonce: wire::Base64(nonce) };
+        client.post("/v1/attest/time").json(&query).send_json::<TimeToken>().await
+    };
+    let token = ask(vec![5; 32]).await.unwrap();
+    let claims: Value = jws::verify(&token.token, &ticket_key).unwrap();
+    let now_ms = SystemClock::default().now().0;
+    assert!(claims["time_ms"].as_u64().unwrap().abs_diff(now_ms) < 60_000);
+    let nonce = "BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU";
+    let said = json!(["set_time", "HF-0042-0007", nonce]);
+    assert_eq!(json!([claims["purpose"], claims["serial"], claims["nonce"]]), said);
+    assert_eq!(code_of(ask(vec![5; 31]).await), "invalid");
+    let query = TimeQuery { chain, nonce: wire::Base64(vec![5; 32]) };
+    let replay = client.post("/v1/attest/time").json(&query).send().await;
+    assert_eq!(code_of(replay), "challenge_replayed");
+    let stranger = Device::made("HF-0042-0666");
+    let chain = stranger.attest(&fresh_challenge(&client).await);
+    let query = TimeQuery { chain, ..query };
+    let refused = client.post("/v1/attest/time").json(&query).send().await;
+    assert_eq!(code_of(refused), "attestation_refused");
 
     let orange = device.attest_as(&fresh_challenge(&client).await, VerifiedBootState::Unverified);
     assert_eq!(code_of(anna.bind(orange).await.map(drop)), "device_not_trusted");

@@ -42,7 +42,8 @@ impl Device {
         Ok(())
     }
 
-    async fn fresh_chain(self: &Arc<Self>) -> Result<activation::Chain, Error> {
+    /// An attestation over a fresh challenge of the cloud.
+    pub(super) async fn fresh_chain(self: &Arc<Self>) -> Result<activation::Chain, Error> {
         let challenge = self.cloud()?.challenge().await?;
         blocking(self, move |device| device.attest(&challenge)).await
     }

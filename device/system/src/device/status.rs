@@ -1,5 +1,6 @@
 //! What the device says of itself.
 
+use super::clock::Time;
 use super::{Booted, Device};
 use crate::error::Error;
 use serde::Serialize;
@@ -40,6 +41,8 @@ pub struct Status {
     pub lost: Option<String>,
     /// What the trusted screen asks right now: `enrol`, `unlock`, `bootloader` or `null`.
     pub prompt: Option<Prompt>,
+    /// What the TEE's secure clock says; `null` while the TEE is not asked, or gives no time.
+    pub time: Option<Time>,
     /// The keys were destroyed; the device must restart.
     pub erased: bool,
 }
@@ -124,10 +127,17 @@ impl Device {
     /// The state of everything. While a prompt stands, the TEE is not asked: it is busy with
     /// the person, and what it said last still holds.
     pub fn status(&self) -> Result<Status, Error> {
-        let asking = self.live().prompt.is_some();
-        if !asking && !self.live().erased {
-            self.refresh()?;
-        }
+        let silent = {
+            let live = self.live();
+            live.prompt.is_some() || live.erased
+        };
+        let time = match silent {
+            true => None,
+            false => {
+                self.refresh()?;
+                self.tee.time().ok().map(Time::from)
+            }
+        };
         let record = self.userdata().record().clone();
         let live = self.live();
         Ok(Status {
@@ -147,6 +157,7 @@ impl Device {
             find_enabled: record.find_enabled,
             lost: live.lock.lost.clone(),
             prompt: live.prompt,
+            time,
             erased: live.erased,
         })
     }

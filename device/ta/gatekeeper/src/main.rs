@@ -10,6 +10,7 @@
 //! | `userdata` | digests of the userdata partition ([`userdata`]) |
 
 mod bootloader;
+mod clock;
 mod lock;
 mod policy;
 mod subkey;
@@ -81,6 +82,9 @@ impl TrustedApplication for App {
             Command::Redeem { ticket } => {
                 policy::redeem(context, &mut self.nonce, &ticket).map(done)
             }
+            Command::Time => context.secure_time().map(Reply::Time),
+            Command::TimeNonce => context.time_nonce().map(Reply::Nonce),
+            Command::SetTime { token } => clock::set(context, &token).map(Reply::Time),
             Command::EnterLostMode { message } => self.enter_lost_mode(context, message),
             Command::BootSuccessful => context.boot_successful().map(done),
             Command::Trust => context.trust().map(Reply::Trust),

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crypto::sign::{Curve, Hash};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tee_api::gatekeeper::{TicketClaims, TicketPurpose};
@@ -23,7 +24,7 @@ pub(crate) struct Policy {
     pub(crate) lost: Option<String>,
     /// How often this device was erased.
     pub(crate) erasures: u64,
-    /// The cloud's key for tickets: SubjectPublicKeyInfo; empty before the factory put it in.
+    /// The cloud's key for tickets and time tokens: SubjectPublicKeyInfo; empty before the factory put it in.
     ticket_key: ByteBuf,
 }
 
@@ -54,6 +55,11 @@ impl Policy {
             return Err(TeeError::Denied("the device is in lost mode".into()));
         }
         Ok(())
+    }
+
+    /// The claims of a token that the cloud signed.
+    pub(crate) fn verify<C: DeserializeOwned>(&self, token: &str) -> Result<C, jws::Error> {
+        jws::verify(token, &self.ticket_key)
     }
 
     fn save(&self, context: &mut Context<'_>) -> Result<(), TeeError> {
@@ -103,7 +109,7 @@ pub(crate) fn redeem(
     let refused = |reason: &str| TeeError::Security(format!("the ticket was refused: {reason}"));
     let policy = load(context)?;
     let claims: TicketClaims =
-        jws::verify(ticket, &policy.ticket_key).map_err(|error| refused(&error.to_string()))?;
+        policy.verify(ticket).map_err(|error| refused(&error.to_string()))?;
     if claims.serial != context.serial()? {
         return Err(refused("it is for another device"));
     }

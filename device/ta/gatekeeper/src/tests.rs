@@ -467,3 +467,90 @@ fn s2_2_power_lost_while_unlocking_leaves_the_device_locked() {
     assert!(!os.boot_lock().unlocked);
     assert!(status(&mut start(&os)).enrolled);
 }
+
+const NOON: u64 = 1_790_000_000_000;
+
+fn time_nonce(ta: &mut Harness<App>) -> [u8; 32] {
+    match ta.call(&Command::TimeNonce).unwrap() {
+        Reply::Nonce(nonce) => nonce,
+        _ => panic!("a nonce was due"),
+    }
+}
+
+fn time_token(cloud: &EcdsaKey, claims: &serde_json::Value) -> Command {
+    let token = jws::sign(claims, |message| cloud.sign_fixed(message)).unwrap();
+    Command::SetTime { token }
+}
+
+fn time_claims(nonce: [u8; 32]) -> serde_json::Value {
+    let nonce = URL_SAFE_NO_PAD.encode(nonce);
+    serde_json::json!({"purpose": "set_time", "serial": SERIAL, "nonce": nonce, "time_ms": NOON})
+}
+
+fn time(ta: &mut Harness<App>, command: &Command) -> tee_sdk::SecureTime {
+    match ta.call(command).unwrap() {
+        Reply::Time(time) => time,
+        _ => panic!("a time was due"),
+    }
+}
+
+#[test]
+fn s2_1_1_only_the_clouds_token_for_this_device_and_nonce_sets_the_clock_once() {
+    let (os, mut ta, cloud) = provisioned();
+    let due = time_nonce(&mut ta);
+    let stranger = EcdsaKey::generate(Curve::P256).unwrap();
+    let good = time_claims(due);
+    let mut refused = vec![time_token(&stranger, &good)];
+    for (claim, value) in [
+        ("purpose", serde_json::json!("activate")),
+        ("serial", serde_json::json!("HF-TEST-0002")),
+        ("nonce", serde_json::json!(URL_SAFE_NO_PAD.encode([0; 32]))),
+        ("nonce", serde_json::json!("AAAA")),
+        ("nonce", serde_json::json!("!")),
+        ("time_ms", serde_json::json!(-1)),
+        ("time_ms", serde_json::json!("noon")),
+        ("more", serde_json::json!(1)),
+    ] {
+        let mut claims = good.clone();
+        claims[claim] = value;
+        refused.push(time_token(&cloud, &claims));
+    }
+    for token in ["", "a.b.c", &"x".repeat(20_000)] {
+        refused.push(Command::SetTime { token: token.into() });
+    }
+    for command in refused {
+        assert!(matches!(ta.call(&command), Err(TeeError::Security(_))), "{command:?}");
+        assert_eq!(time(&mut ta, &Command::Time).trust, None);
+    }
+    let good = time_token(&cloud, &good);
+    let set = time(&mut ta, &good);
+    assert!(set.unix_ms == NOON && set.trust.is_some());
+    assert!(matches!(ta.call(&good), Err(TeeError::Security(_))), "a replay");
+    os.power_cycle();
+    let mut ta = start(&os);
+    let after = time(&mut ta, &Command::Time);
+    assert!(after > set && after.trust.is_none());
+}
+
+#[test]
+fn s2_1_1_a_ticket_is_no_time_token_and_the_other_way_round() {
+    let (_os, mut ta, cloud) = provisioned();
+    ta.call(&Command::ArmActivation).unwrap();
+    let due = nonce(&mut ta);
+    let Command::SetTime { token } = time_token(&cloud, &time_claims(due)) else { unreachable!() };
+    assert!(matches!(ta.call(&Command::Redeem { ticket: token }), Err(TeeError::Security(_))));
+    let due = time_nonce(&mut ta);
+    let Command::Redeem { ticket } = ticket(&cloud, SERIAL, TicketPurpose::Disarm, due) else {
+        unreachable!()
+    };
+    assert!(matches!(ta.call(&Command::SetTime { token: ticket }), Err(TeeError::Security(_))));
+    assert!(status(&mut ta).activation_armed);
+}
+
+#[test]
+fn a_device_without_the_clouds_key_takes_no_time() {
+    let mut ta = start(&FakeOs::in_factory());
+    let cloud = EcdsaKey::generate(Curve::P256).unwrap();
+    let token = time_token(&cloud, &time_claims(time_nonce(&mut ta)));
+    assert!(matches!(ta.call(&token), Err(TeeError::Security(_))));
+}

@@ -5,6 +5,7 @@ mod requests;
 mod screen;
 
 use crate::boot::Boot;
+use crate::clock::SecureClock;
 use crate::log::Log;
 use crate::prompts::Prompts;
 use crate::ree::Connection;
@@ -43,6 +44,8 @@ pub(crate) struct Os {
     /// Objects in files that the system keeps.
     pub(crate) files: FileStorage,
     pub(crate) boot: Boot,
+    /// Loaded when somebody first asks.
+    pub(crate) clock: Option<SecureClock>,
     pub(crate) prompts: Prompts,
     pub(crate) tas: Vec<Ta>,
     pub(crate) spawner: Spawner,

@@ -1,6 +1,7 @@
 //! The services of the trusted OS, typed: one file a service.
 
 mod board;
+mod clock;
 pub(crate) mod engine;
 mod random;
 mod storage;

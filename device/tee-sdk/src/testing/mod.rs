@@ -4,6 +4,7 @@
 //! (which the test moves), prompts (which the test answers), life cycle, boot info. Commands
 //! and replies pass through their encoding.
 
+mod clock;
 mod engine;
 mod harness;
 mod storage;
@@ -12,6 +13,7 @@ pub use harness::{Asked, Harness};
 
 use crate::context::TrustedOs;
 use crate::{Instance, Question, TrustedApplication};
+use clock::{FakeClock, millis};
 use serde_bytes::ByteBuf;
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +29,7 @@ struct State {
     huk: [u8; 32],
     boot_secret: [u8; 32],
     uptime: Duration,
+    clock: FakeClock,
     factory: bool,
     serial: String,
     boot_info: Option<BootInfo>,
@@ -58,6 +61,7 @@ impl FakeOs {
             huk: crypto::random_array(),
             boot_secret: crypto::random_array(),
             uptime: Duration::from_secs(60),
+            clock: FakeClock::new(),
             factory: false,
             serial: "HF-TEST-0001".into(),
             boot_info: Some(green()),
@@ -96,6 +100,7 @@ impl FakeOs {
     pub fn power_cycle(&self) {
         let mut state = self.state();
         state.uptime = Duration::from_secs(1);
+        state.clock.power_cycle();
         state.boot_secret = crypto::random_array();
         state.writes_left = None;
         state.answers.clear();
@@ -182,7 +187,10 @@ impl State {
             Syscall::Engine(call) => SyscallReply::Engine(self.engine(ta, call)?),
             Syscall::Random { bytes } => random(bytes)?,
             Syscall::Storage(call) => SyscallReply::Storage(self.storage(ta, call)?),
-            Syscall::Uptime => SyscallReply::Number(self.uptime.as_millis() as u64),
+            Syscall::Uptime => SyscallReply::Number(millis(self.uptime)),
+            Syscall::Clock(call) => {
+                SyscallReply::Clock(self.clock.answer(call, millis(self.uptime))?)
+            }
             Syscall::BootInfo => SyscallReply::BootInfo(self.booted()?.clone()),
             Syscall::InFactory => SyscallReply::Flag(self.factory),
             Syscall::LeaveFactory => {

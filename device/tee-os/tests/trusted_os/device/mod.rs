@@ -39,6 +39,25 @@ impl Device {
 
     /// Powers `board` on and waits until the TEE is up.
     pub(crate) fn power_on(board: Arc<TestBoard>) -> Option<Self> {
+        Self::launch(board, Path::new(env!("CARGO_BIN_EXE_tee-os")), &[])
+    }
+
+    /// As [`Self::power_on`], in a time namespace where the machine's counters say ten days more.
+    /// `None` where there are none.
+    pub(crate) fn power_on_in_another_time(board: Arc<TestBoard>) -> Option<Self> {
+        let unshare = Path::new("/usr/bin/unshare");
+        let ten_days = ["--monotonic", "864000", "--boottime", "864000"];
+        let arguments = [&["--user", "--map-root-user", "--time"], &ten_days[..]].concat();
+        let tried = std::process::Command::new(unshare).args(&arguments).arg("true").status();
+        let works = tried.is_ok_and(|status| status.success());
+        assert!(works || std::env::var_os("CI").is_none(), "no time namespace");
+        let arguments = [arguments, vec![env!("CARGO_BIN_EXE_tee-os")]].concat();
+        works.then(|| Self::launch(board, unshare, &arguments))?
+    }
+
+    /// Starts `program`, which is the trusted OS or starts it, with `before` in front of the
+    /// trusted OS's argument.
+    fn launch(board: Arc<TestBoard>, program: &Path, before: &[&str]) -> Option<Self> {
         let image = image()?;
         board.reset_clock();
         let folder = tempfile::tempdir().unwrap();
@@ -54,8 +73,11 @@ impl Device {
         board.serve(secure);
         screen.serve(ui);
         log.serve(log_read);
-        let program = std::fs::File::open(env!("CARGO_BIN_EXE_tee-os")).unwrap();
-        let pid = Launch::new(program.as_fd(), "tee-os")
+        let program = std::fs::File::open(program).unwrap();
+        let launch = Launch::new(program.as_fd(), "tee-os");
+        let pid = before
+            .iter()
+            .fold(launch, |launch, argument| launch.argument(argument))
             .argument(&argument::encode(&arguments()).unwrap())
             .give(secure_end.as_fd(), fds::SECURE)
             .give(log_write.as_fd(), fds::LOG)
