@@ -17,7 +17,7 @@ mod readme;
 mod recovery;
 mod run;
 mod size;
-mod tpm;
 mod tee;
+mod tpm;
 mod update;
 mod verity_run;
