@@ -99,8 +99,9 @@ struct Visit {
 impl Visit {
     async fn prepare(device: &Device) -> Result<Self> {
         let status = device.status().await?;
-        let weak: Vec<String> =
-            status.weaknesses.iter().map(|it| format!("{}: {}", it.what, it.mend)).collect();
+        // Swap is for whoever holds the disk, not for a process of the system.
+        let isolation = status.weaknesses.iter().filter(|it| it.what != "TEE: swap");
+        let weak: Vec<String> = isolation.map(|it| format!("{}: {}", it.what, it.mend)).collect();
         ensure!(weak.is_empty(), "this host isolates too little. {}", weak.join(" "));
         let secret_pids: Vec<i32> = status
             .processes
