@@ -1,5 +1,8 @@
 //! Keys and algorithms, as a trusted application uses them.
 
+#[path = "documented/sign.rs"]
+mod sign;
+
 use tee_api::TaId;
 use tee_sdk::engine::{
     Attributes, Cipher, Curve, Derivation, Hash, Input, Key, KeyType, Operation, Running, Scheme,
@@ -179,4 +182,20 @@ fn keys_derive_and_travel_under_keys() {
     let again = under.unwrap(context, &wrapped, bound(), None).unwrap();
     again.verify_mac(context, b"message", &tag).unwrap();
     assert_eq!(again.info(context).unwrap().attributes, MAC);
+}
+
+#[test]
+fn the_example_of_the_page_is_this_one_and_works() {
+    let page = include_str!("../../../docs/tee.md");
+    assert!(page.contains(include_str!("documented/sign.rs")), "docs/tee.md has another example");
+    let mut os = FakeOs::new();
+    let context = &mut Context::new(TA, &mut os);
+    for message in [b"one", b"two"] {
+        assert!(sign::sign(context, message).is_ok());
+    }
+    let key = context.storage_get_key("signing key").unwrap().unwrap();
+    let signature = sign::sign(context, b"message").unwrap();
+    let spki = key.public_key(context).unwrap();
+    let public = crypto::ec::PublicKey::from_spki(&spki).unwrap();
+    public.verify(&crypto::digest::sha256(b"message"), &signature).unwrap();
 }
