@@ -3,7 +3,7 @@
 use super::contest::{Contest, Contestant, OURS, Turn};
 use super::disk::{self, quiesce, scratch};
 use super::story::{STAGES, Story};
-use super::{folder, new_phone, verity};
+use super::{folder, new_phone, storage, verity};
 use crate::shell::{has, run};
 use anyhow::{Result, ensure};
 use std::cell::RefCell;
@@ -17,12 +17,20 @@ use std::time::{Duration, Instant};
 pub(crate) fn named(filter: &str) -> Result<Vec<Contest>> {
     disk::clear()?;
     // These need no story, and whoever names them wants nothing else.
-    let of_tools = ["verity", "update", "engine"].into_iter().find(|tool| filter.starts_with(tool));
+    let tools = ["verity", "update", "engine", "sfs"];
+    let of_tools = tools.into_iter().find(|tool| filter.starts_with(tool));
     let mut contests = match of_tools {
         Some("verity") => verity::contests()?,
         Some("engine") => super::engine::all()?,
+        Some("sfs") => storage::contests()?,
         Some(_) => super::updates::all()?,
-        None => [of_story()?, verity::contests()?, super::updates::all()?, super::engine::all()?]
+        None => [
+            of_story()?,
+            verity::contests()?,
+            super::updates::all()?,
+            super::engine::all()?,
+            storage::contests()?,
+        ]
             .into_iter()
             .flatten()
             .collect(),

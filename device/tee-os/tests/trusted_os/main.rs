@@ -1,5 +1,6 @@
 //! The real trusted OS with real TAs, over an emulated board.
 
+mod bench;
 mod boot;
 mod clock;
 mod device;
