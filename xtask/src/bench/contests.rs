@@ -31,9 +31,9 @@ pub(crate) fn named(filter: &str) -> Result<Vec<Contest>> {
             super::engine::all()?,
             storage::contests()?,
         ]
-            .into_iter()
-            .flatten()
-            .collect(),
+        .into_iter()
+        .flatten()
+        .collect(),
     };
     contests.retain(|it| it.name.contains(filter));
     Ok(contests)
