@@ -105,6 +105,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         login: tee_api::LoginMethod::Application,
     };
     put("tee", "open", &board::channel::encode(&open)?)?;
+    put("secure_storage", "commit", &storage_record(1))?;
+    put("secure_storage", "checkpoint", &storage_record(2))?;
+    put("secure_storage", "anchor", &[&b"HFA1"[..], &[7; 72], &[0]].concat())?;
     put("tee_engine", "session", &board::channel::encode(&engine_calls())?)?;
     let (file, front, properties) = payload_of(Default::default())?;
     put("payload", "full", &file)?;
@@ -131,6 +134,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     put("board-tpm2", "random", &[10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8])?;
     put("board-tpm2", "handles", &[13, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0x80, 0x48, 0, 0])?;
     Ok(())
+}
+
+/// A record of secure storage with one object of one chunk: a commit (1), or a piece of a
+/// checkpoint (2), which lists a segment first.
+fn storage_record(kind: u8) -> Vec<u8> {
+    let mut record = [&[kind][..], &9_u64.to_le_bytes(), &[0]].concat();
+    if kind == 2 {
+        record.extend([&1_u16.to_le_bytes()[..], &3_u32.to_le_bytes(), &[4; 16]].concat());
+    }
+    record.extend(1_u16.to_le_bytes());
+    record.extend([&[5; 32][..], &[1], b"n", &1_u16.to_le_bytes()].concat());
+    record.extend([&9_u64.to_le_bytes()[..], &200_u32.to_le_bytes()].concat());
+    record.extend([3_u32, 0, 256].map(u32::to_le_bytes).concat());
+    record.extend([6; 32]);
+    record
 }
 
 /// A key, its use in pieces and at once, and its way under another key.

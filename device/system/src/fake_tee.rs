@@ -41,6 +41,7 @@ struct State {
     due: bool,
     lost: Option<String>,
     erasures: u64,
+    deleted_keys: Vec<Vec<u8>>,
     keys: (u8, u8),
     committed: Option<[u8; 32]>,
     begun: Option<[u8; 32]>,
@@ -64,6 +65,11 @@ impl FakeTee {
         tee
     }
 
+    /// How many keys were deleted.
+    pub(crate) fn deleted_keys(&self) -> usize {
+        self.lock().deleted_keys.len()
+    }
+
     /// A device in the factory.
     pub(crate) fn in_factory(serial: &str) -> Arc<Self> {
         let state = State {
@@ -79,6 +85,7 @@ impl FakeTee {
             due: false,
             lost: None,
             erasures: 0,
+            deleted_keys: Vec::new(),
             keys: (1, 2),
             committed: None,
             begun: None,
@@ -409,11 +416,18 @@ impl Tee for FakeTee {
                     chain: chain.map(Into::into).collect(),
                 })
             }
+            Command::Sign { blob, .. } if state.deleted_keys.contains(&blob.to_vec()) => {
+                Err(TeeError::Security("the key was deleted".into()))
+            }
             Command::Sign { blob, message, fixed } => {
                 let key = EcdsaKey::from_pkcs8(Curve::P256, &blob)
                     .map_err(|_| TeeError::Security("not a key of this device".into()))?;
                 let signature = if fixed { key.sign_fixed(&message) } else { key.sign(&message) };
                 Ok(Reply::Signature(signature.unwrap().into()))
+            }
+            Command::DeleteKey { blob } => {
+                state.deleted_keys.push(blob.into_vec());
+                Ok(Reply::Done)
             }
             Command::DeviceChain => {
                 Ok(Reply::Chain(state.chain.iter().cloned().map(Into::into).collect()))

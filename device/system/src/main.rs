@@ -64,7 +64,8 @@ fn start() -> Result<(), Box<dyn Error>> {
 
 /// The TEE's files lie here, from before anything asks the TEE.
 fn keep_files(config: &Config) -> io::Result<()> {
-    let (tee, folder) = (config.run.join("tee.sock"), config.data.join("tee"));
+    let folder = Folders { data: config.data.clone() }.tee();
+    let tee = config.run.join("tee.sock");
     let thread = std::thread::Builder::new().name("files".into()).stack_size(256 * 1024);
     thread.spawn(move || {
         if let Err(error) = tee_client::keeper::keep(&tee, &folder) {

@@ -166,8 +166,32 @@ impl dyn Tee + '_ {
 
     /// A fresh signing key with an attestation over `challenge`: its blob and its chain.
     pub fn attested_key(&self, challenge: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
+        self.generate_key(challenge, false)
+    }
+
+    /// The same, and [`Self::delete_key`] makes an end of it that no copy of the blob survives.
+    pub fn deletable_attested_key(
+        &self,
+        challenge: &[u8],
+    ) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
+        self.generate_key(challenge, true)
+    }
+
+    /// Makes the key in `blob` useless for good.
+    pub fn delete_key(&self, blob: &[u8]) -> Result<(), TeeError> {
+        match self.keymint(keymint::Command::DeleteKey { blob: blob.to_vec().into() })? {
+            keymint::Reply::Done => Ok(()),
+            _ => unexpected(),
+        }
+    }
+
+    fn generate_key(
+        &self,
+        challenge: &[u8],
+        rollback_resistance: bool,
+    ) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
         let challenge = Some(serde_bytes::ByteBuf::from(challenge));
-        match self.keymint(keymint::Command::GenerateKey { challenge })? {
+        match self.keymint(keymint::Command::GenerateKey { challenge, rollback_resistance })? {
             keymint::Reply::Key { blob, chain, .. } => {
                 Ok((blob.into_vec(), chain.into_iter().map(|der| der.into_vec()).collect()))
             }

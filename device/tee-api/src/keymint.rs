@@ -33,6 +33,15 @@ pub enum Command {
     GenerateKey {
         /// At most 128 bytes; asks for an attestation by the device key.
         challenge: Option<ByteBuf>,
+        /// KeyMint's `ROLLBACK_RESISTANCE`: once deleted, no copy of the blob works any more. The
+        /// key takes room in secure storage until then.
+        rollback_resistance: bool,
+    },
+    /// Makes a rollback-resistant key useless for good; erasing the device does it to all of
+    /// them. Other blobs are not affected. → `Done`
+    DeleteKey {
+        /// From [`Reply::Key`].
+        blob: ByteBuf,
     },
     /// ECDSA over SHA-256 of `message`. → `Signature`
     Sign {

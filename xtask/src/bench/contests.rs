@@ -3,7 +3,7 @@
 use super::contest::{Contest, Contestant, OURS, Turn};
 use super::disk::{self, quiesce, scratch};
 use super::story::{STAGES, Story};
-use super::{folder, new_phone, verity};
+use super::{folder, new_phone, storage, verity};
 use crate::shell::{has, run};
 use anyhow::{Result, ensure};
 use std::cell::RefCell;
@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 pub(crate) fn named(filter: &str) -> Result<Vec<Contest>> {
     disk::clear()?;
     // These need no story, and whoever names them wants nothing else.
-    let tools = ["verity", "update", "engine", "tee"];
+    let tools = ["verity", "update", "engine", "tee", "sfs"];
     let of_tools = tools.into_iter().find(|tool| filter.starts_with(tool));
     let mut contests = match of_tools {
         Some("verity") => verity::contests()?,
         Some("engine") => super::engine::all()?,
         Some("tee") => super::tee::contests()?,
+        Some("sfs") => storage::contests()?,
         Some(_) => super::updates::all()?,
         None => [
             of_story()?,
@@ -30,6 +31,7 @@ pub(crate) fn named(filter: &str) -> Result<Vec<Contest>> {
             super::updates::all()?,
             super::engine::all()?,
             super::tee::contests()?,
+            storage::contests()?,
         ]
         .into_iter()
         .flatten()

@@ -9,6 +9,7 @@ mod disk;
 mod engine;
 mod folder;
 mod new_phone;
+mod storage;
 mod story;
 mod tee;
 mod updates;
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let tools = ["build", "--quiet", "--package", "holdfast"];
     let alone = ["verity", "update"].iter().any(|tool| filter.starts_with(tool));
     // The contests of the trusted OS build what they take themselves.
-    if !["engine", "tee"].iter().any(|tool| filter.starts_with(tool)) {
+    if !["engine", "tee", "sfs"].iter().any(|tool| filter.starts_with(tool)) {
         cargo(if alone { &tools } else { &all })?;
     }
     let mut text = String::new();

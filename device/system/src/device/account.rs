@@ -44,7 +44,9 @@ impl Signer for BoundKey {
 impl Device {
     /// A fresh key's attestation over `challenge`: DER certificates, leaf first.
     pub fn attest(&self, challenge: &[u8]) -> Result<Vec<Base64>, Error> {
-        self.attested_key(challenge).map(|(_, chain)| chain)
+        let challenge = usable(challenge)?;
+        let (_, chain) = self.tee.attested_key(challenge)?;
+        Ok(chain.into_iter().map(Base64).collect())
     }
 
     /// Binds the device to the account behind `token`, a session of a person. Again with the
@@ -62,7 +64,7 @@ impl Device {
             return Err(Error::BoundToAnother);
         }
         let challenge = cloud.challenge().await?;
-        let (blob, chain) = blocking(self, move |device| device.attested_key(&challenge)).await?;
+        let (blob, chain) = blocking(self, move |device| device.account_key(&challenge)).await?;
         let bound = cloud.bind(token, &Bind { chain, name: self.name() }).await?;
         let account = Account {
             account_id: bound.account_id.clone(),
@@ -119,12 +121,10 @@ impl Device {
         Some(Arc::new(DeviceSession::new(cloud.clone(), id, Arc::new(key), entropy)))
     }
 
-    /// An attested key: KeyMint's blob and the chain.
-    pub(super) fn attested_key(&self, challenge: &[u8]) -> Result<(Vec<u8>, Vec<Base64>), Error> {
-        if challenge.is_empty() || challenge.len() > MAX_CHALLENGE_BYTES {
-            return Err(Error::BadRequest("a challenge has 1 to 128 bytes".into()));
-        }
-        let (blob, chain) = self.tee.attested_key(challenge)?;
+    /// An attested key for an account: KeyMint's blob and the chain. It can be deleted, so that
+    /// no copy of the blob speaks for this device any more.
+    fn account_key(&self, challenge: &[u8]) -> Result<(Vec<u8>, Vec<Base64>), Error> {
+        let (blob, chain) = self.tee.deletable_attested_key(usable(challenge)?)?;
         Ok((blob, chain.into_iter().map(Base64).collect()))
     }
 
@@ -134,11 +134,8 @@ impl Device {
     }
 
     fn remember_account(&self, account: Account) -> Result<(), Error> {
-        let same_device = {
-            let userdata = self.userdata();
-            let before = userdata.record().account.as_ref();
-            before.is_some_and(|before| before.device_id == account.device_id)
-        };
+        let before = self.userdata().record().account.clone();
+        let same_device = before.as_ref().is_some_and(|it| it.device_id == account.device_id);
         if !same_device {
             self.inbox().reset().map_err(Error::io("the inbox"))?;
         }
@@ -154,6 +151,12 @@ impl Device {
         drop(userdata);
         self.session.send_replace(session);
         self.touch();
+        // The key before it is of no use any more, to nobody.
+        if let Some(before) = before
+            && let Err(error) = self.tee.delete_key(&before.key_blob)
+        {
+            tracing::warn!(%error, "the former key of the account was not deleted");
+        }
         Ok(())
     }
 
@@ -163,5 +166,13 @@ impl Device {
         let tail: String =
             serial.chars().rev().take(4).collect::<Vec<_>>().into_iter().rev().collect();
         format!("Phone {tail}")
+    }
+}
+
+fn usable(challenge: &[u8]) -> Result<&[u8], Error> {
+    if (1..=MAX_CHALLENGE_BYTES).contains(&challenge.len()) {
+        Ok(challenge)
+    } else {
+        Err(Error::BadRequest("a challenge has 1 to 128 bytes".into()))
     }
 }

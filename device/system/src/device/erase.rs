@@ -48,6 +48,10 @@ impl Device {
         let failed = Error::io("removing the user's files");
         for entry in fs::read_dir(&self.folders.data).map_err(&failed)? {
             let path = entry.map_err(&failed)?.path();
+            // The TEE has forgotten what is in there, and may have begun anew.
+            if path == self.folders.tee() {
+                continue;
+            }
             if path.is_dir() {
                 vault::erase(&path).map_err(&failed)?;
             } else {

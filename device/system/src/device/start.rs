@@ -41,6 +41,12 @@ impl Folders {
         self.data.join("update")
     }
 
+    /// The TEE's files, sealed: the TEE says when one goes.
+    #[must_use]
+    pub fn tee(&self) -> PathBuf {
+        self.data.join("tee")
+    }
+
     pub(super) fn journal(&self) -> PathBuf {
         self.system().join("userdata.journal")
     }

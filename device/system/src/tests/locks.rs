@@ -89,6 +89,10 @@ async fn binding_needs_a_session_and_stays_with_its_account() {
     assert_eq!(bound["device_id"], "d1");
     assert_eq!(bound["attestation"]["serial"], SERIAL);
     assert_eq!(refusal(bind(&bench, "user-b2").await), (409, "bound_to_another".into()));
+    assert_eq!(bench.tee.deleted_keys(), 0);
+    // Again with the same account: a new key, and no copy of the old one is of use.
+    bind(&bench, "user-a1").await.unwrap();
+    assert_eq!(bench.tee.deleted_keys(), 1);
     bench.reboot().await;
     assert_eq!(bench.status().await["account"], "o***@example.org");
     // The device's clock is years behind: it signs in by the cloud's.

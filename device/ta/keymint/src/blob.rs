@@ -2,9 +2,10 @@
 //! what it ran when the key was made.
 //!
 //! ```text
-//! blob = 1 | derivation input [32] | versions [12] | AES-256-GCM(KEK, key; 1 | versions)
+//! blob = kind | derivation input [32] | versions [12] | AES-256-GCM(KEK, key; kind | versions)
+//! kind = 1; or 2: the key is rollback-resistant
 //! KEK  = from the HUK for this TA, bound to: derivation input | verified boot key [32] | locked
-//!        | state
+//!        | state | (kind 2) deletion secret [32]
 //! versions = OS version, OS patch level, boot patch level: u32 each, big-endian
 //! ```
 //! The root of trust goes into the *derivation* of the key, as KeyMint demands: under another
@@ -12,18 +13,42 @@
 //! fresh for each blob, so no KEK is used twice. A key that was made under newer software is
 //! refused by older (rollback); one made under older software goes on working after an update.
 //!
+//! The deletion secret of a rollback-resistant key is an object in secure storage, in the system's
+//! files, named after the derivation input. Without it the KEK does not exist, so a copy of the
+//! blob is worth nothing once the object is deleted; and secure storage notices whoever brings an
+//! older state back.
+//!
 //! Neither KEK nor private key is ever in this process: the engine of the trusted OS derives the
 //! one and unwraps the other.
 
 use serde_bytes::ByteBuf;
 use tee_api::boot::{BootInfo, BootState};
 use tee_sdk::engine::{Attributes, Key, KeyType, Usage, Wrapping};
-use tee_sdk::{Context, TeeError};
+use tee_sdk::{Context, Placement, TeeError, Zeroizing};
 
-const VERSION: u8 = 1;
 const DERIVATION_INPUT_BYTES: usize = 32;
+const DELETION_SECRET_BYTES: usize = 32;
 const VERSIONS_BYTES: usize = 12;
 const KEK: Attributes = Attributes::new(KeyType::Aes256, Usage::WRAP.union(Usage::UNWRAP));
+
+/// Whether a key can be deleted although its blob is in the caller's keeping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It works as long as somebody has the blob.
+    Plain = 1,
+    /// It is rollback-resistant.
+    Deletable = 2,
+}
+
+impl Kind {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Plain),
+            2 => Some(Self::Deletable),
+            _ => None,
+        }
+    }
+}
 
 /// What was booted when the key was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +63,34 @@ pub(crate) fn seal(
     context: &mut Context<'_>,
     boot_info: &BootInfo,
     key: &Key,
+    kind: Kind,
 ) -> Result<ByteBuf, TeeError> {
     let versions = Versions::of(boot_info).to_bytes();
     let input: [u8; DERIVATION_INPUT_BYTES] = context.random()?;
-    let kek = derive(context, boot_info, &input)?;
-    let wrapped = kek.wrap(context, key, bound_to(&versions))?;
-    Ok(ByteBuf::from([&[VERSION], &input[..], &versions, &wrapped].concat()))
+    if kind == Kind::Deletable {
+        let secret: [u8; DELETION_SECRET_BYTES] = context.random()?;
+        context.storage(Placement::Ree).put(&deletion_object(&input), &secret)?;
+    }
+    let kek = derive(context, boot_info, kind, &input)?;
+    let wrapped = kek.wrap(context, key, bound_to(kind, &versions))?;
+    Ok(ByteBuf::from([&[kind as u8], &input[..], &versions, &wrapped].concat()))
+}
+
+/// Deletes a rollback-resistant key. Whoever has the blob may.
+pub(crate) fn delete(context: &mut Context<'_>, blob: &[u8]) -> Result<(), TeeError> {
+    let (kind, input, _) = split(blob)?;
+    match kind {
+        Kind::Plain => Ok(()),
+        Kind::Deletable => context.storage(Placement::Ree).delete(&deletion_object(input)),
+    }
+}
+
+/// Kind, derivation input and the rest.
+fn split(blob: &[u8]) -> Result<(Kind, &[u8], &[u8]), TeeError> {
+    let (kind, rest) = blob.split_first().ok_or_else(invalid)?;
+    let kind = Kind::from_byte(*kind).ok_or_else(invalid)?;
+    let (input, rest) = rest.split_at_checked(DERIVATION_INPUT_BYTES).ok_or_else(invalid)?;
+    Ok((kind, input, rest))
 }
 
 /// Unwraps a blob. Whatever is wrong with it, the answer is the same.
@@ -52,27 +99,51 @@ pub(crate) fn open(
     boot_info: &BootInfo,
     blob: &[u8],
 ) -> Result<Key, TeeError> {
-    let (version, rest) = blob.split_first().ok_or_else(invalid)?;
-    let (input, rest) = rest.split_at_checked(DERIVATION_INPUT_BYTES).ok_or_else(invalid)?;
+    let (kind, input, rest) = split(blob)?;
     let (versions, wrapped) = rest.split_first_chunk().ok_or_else(invalid)?;
-    if *version != VERSION {
-        return Err(invalid());
-    }
-    let kek = derive(context, boot_info, input)?;
+    let kek = derive(context, boot_info, kind, input)?;
     let key =
-        kek.unwrap(context, wrapped, bound_to(versions), None).map_err(|error| match error {
-            TeeError::Security(_) => invalid(),
-            other => other,
-        })?;
+        kek.unwrap(context, wrapped, bound_to(kind, versions), None).map_err(
+            |error| match error {
+                TeeError::Security(_) => invalid(),
+                other => other,
+            },
+        )?;
     Versions::from_bytes(versions).check(&Versions::of(boot_info))?;
     Ok(key)
 }
 
-fn bound_to(versions: &[u8; VERSIONS_BYTES]) -> Wrapping {
-    Wrapping::AesGcm { associated: ByteBuf::from([&[VERSION], &versions[..]].concat()) }
+fn bound_to(kind: Kind, versions: &[u8; VERSIONS_BYTES]) -> Wrapping {
+    Wrapping::AesGcm { associated: ByteBuf::from([&[kind as u8], &versions[..]].concat()) }
 }
 
-fn derive(context: &mut Context<'_>, boot_info: &BootInfo, input: &[u8]) -> Result<Key, TeeError> {
+/// The name of the object with the deletion secret.
+fn deletion_object(input: &[u8]) -> String {
+    let digits: String = input.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("deletion secret {digits}")
+}
+
+fn deletion_secret(
+    context: &mut Context<'_>,
+    kind: Kind,
+    input: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, TeeError> {
+    match kind {
+        Kind::Plain => Ok(Zeroizing::new(Vec::new())),
+        Kind::Deletable => {
+            let secret = context.storage(Placement::Ree).get(&deletion_object(input))?;
+            secret.ok_or_else(invalid)
+        }
+    }
+}
+
+fn derive(
+    context: &mut Context<'_>,
+    boot_info: &BootInfo,
+    kind: Kind,
+    input: &[u8],
+) -> Result<Key, TeeError> {
+    let secret = deletion_secret(context, kind, input)?;
     let state = match boot_info.boot_state {
         BootState::Green => 0,
         BootState::Yellow => 1,
@@ -80,7 +151,8 @@ fn derive(context: &mut Context<'_>, boot_info: &BootInfo, input: &[u8]) -> Resu
         BootState::Red => 3,
     };
     let root_of_trust = [u8::from(boot_info.device_locked), state];
-    let bound = [input, &boot_info.verified_boot_key, &root_of_trust].concat();
+    let bound = [input, &boot_info.verified_boot_key, &root_of_trust, &secret].concat();
+    let bound = Zeroizing::new(bound);
     context.derive_from_huk("key-blob", &bound, KEK)
 }
 
@@ -88,7 +160,7 @@ fn derive(context: &mut Context<'_>, boot_info: &BootInfo, input: &[u8]) -> Resu
 fn invalid() -> TeeError {
     TeeError::Security(
         "the key blob is not of this device in this state: it was altered, or made by another \
-         device or under another root of trust"
+         device or under another root of trust, or the key was deleted"
             .into(),
     )
 }

@@ -30,7 +30,10 @@ impl TrustedApplication for KeyMintTa {
             Command::FactoryInstall { chain } => {
                 factory::install(context, &chain).map(|()| Reply::Done)
             }
-            Command::GenerateKey { challenge } => generate_key(context, challenge.as_deref()),
+            Command::GenerateKey { challenge, rollback_resistance } => {
+                generate_key(context, challenge.as_deref(), rollback_resistance)
+            }
+            Command::DeleteKey { blob } => blob::delete(context, &blob).map(|()| Reply::Done),
             Command::Sign { blob, message, fixed } => {
                 sign(context, &blob, &message, fixed).map(Reply::Signature)
             }
@@ -39,7 +42,11 @@ impl TrustedApplication for KeyMintTa {
     }
 }
 
-fn generate_key(context: &mut Context<'_>, challenge: Option<&Vec<u8>>) -> Result<Reply, TeeError> {
+fn generate_key(
+    context: &mut Context<'_>,
+    challenge: Option<&Vec<u8>>,
+    rollback_resistance: bool,
+) -> Result<Reply, TeeError> {
     let boot_info = context.boot_info()?;
     let key = context.generate_key(SIGNING_KEY)?;
     let public_key = key.public_key(context)?;
@@ -47,7 +54,8 @@ fn generate_key(context: &mut Context<'_>, challenge: Option<&Vec<u8>>) -> Resul
         Some(challenge) => attestation::attest(context, &boot_info, &public_key, challenge)?,
         None => Vec::new(),
     };
-    let blob = blob::seal(context, &boot_info, &key)?;
+    let kind = if rollback_resistance { blob::Kind::Deletable } else { blob::Kind::Plain };
+    let blob = blob::seal(context, &boot_info, &key, kind)?;
     Ok(Reply::Key { blob, public_key: ByteBuf::from(public_key), chain })
 }
 

@@ -83,7 +83,8 @@ fn generate(
     ta: &mut Harness<KeyMintTa>,
     challenge: Option<&[u8]>,
 ) -> (ByteBuf, Vec<u8>, Vec<ByteBuf>) {
-    match ta.call(&Command::GenerateKey { challenge: challenge.map(ByteBuf::from) }).unwrap() {
+    let challenge = challenge.map(ByteBuf::from);
+    match ta.call(&Command::GenerateKey { challenge, rollback_resistance: false }).unwrap() {
         Reply::Key { blob, public_key, chain } => (blob, public_key.into_vec(), chain),
         other => panic!("not a key: {other:?}"),
     }
@@ -274,7 +275,10 @@ fn a_power_cut_during_installation_leaves_the_device_in_the_factory() {
 fn attests_nothing_before_it_is_provisioned_or_booted() {
     let (maker, os) = (Maker::new(), FakeOs::in_factory());
     let mut ta = os.start::<KeyMintTa>();
-    let challenge = || Command::GenerateKey { challenge: Some(ByteBuf::from(*b"x")) };
+    let challenge = || Command::GenerateKey {
+        challenge: Some(ByteBuf::from(*b"x")),
+        rollback_resistance: false,
+    };
     assert!(matches!(ta.call(&challenge()), Err(TeeError::BadState(_))));
     assert!(matches!(ta.call(&Command::DeviceChain), Err(TeeError::BadState(_))));
     let (os, mut ta) = device(&maker);
@@ -288,7 +292,10 @@ fn attests_nothing_before_it_is_provisioned_or_booted() {
 fn refuses_a_challenge_of_129_bytes() {
     let (_, mut ta) = device(&Maker::new());
     assert_eq!(generate(&mut ta, Some(&[1; 128])).2.len(), 4);
-    let long = Command::GenerateKey { challenge: Some(ByteBuf::from([1; 129])) };
+    let long = Command::GenerateKey {
+        challenge: Some(ByteBuf::from([1; 129])),
+        rollback_resistance: false,
+    };
     assert!(matches!(ta.call(&long), Err(TeeError::BadParameters(_))));
 }
 
@@ -326,4 +333,36 @@ fn booted(change: impl FnOnce(&mut BootInfo)) -> BootInfo {
     };
     change(&mut info);
     info
+}
+
+#[test]
+fn s3_1_2_a_rollback_resistant_key_is_gone_once_it_is_deleted_and_no_copy_brings_it_back() {
+    let os = FakeOs::new();
+    let mut ta: Harness<KeyMintTa> = os.start();
+    let mut generate = || {
+        let command = Command::GenerateKey { challenge: None, rollback_resistance: true };
+        match ta.call(&command).unwrap() {
+            Reply::Key { blob, .. } => blob,
+            other => panic!("not a key: {other:?}"),
+        }
+    };
+    let (first, second) = (generate(), generate());
+    assert!(sign(&mut ta, &first, false).is_ok() && sign(&mut ta, &second, false).is_ok());
+    // It is not the plain kind under another name.
+    let mut as_plain = first.clone();
+    as_plain[0] = 1;
+    assert!(matches!(sign(&mut ta, &as_plain, false), Err(TeeError::Security(_))));
+    os.keep_files(false);
+    assert!(matches!(sign(&mut ta, &first, false), Err(TeeError::Communication(_))));
+    os.keep_files(true);
+    for _ in 0..2 {
+        let deleted = ta.call(&Command::DeleteKey { blob: first.clone() });
+        assert!(matches!(deleted, Ok(Reply::Done)));
+        assert!(matches!(sign(&mut ta, &first, false), Err(TeeError::Security(_))));
+    }
+    assert!(sign(&mut ta, &second, false).is_ok());
+    for malformed in [&[][..], &[2; 20], &[9; 60]] {
+        let refused = ta.call(&Command::DeleteKey { blob: ByteBuf::from(malformed) });
+        assert!(matches!(refused, Err(TeeError::Security(_))));
+    }
 }

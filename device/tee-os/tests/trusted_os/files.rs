@@ -30,7 +30,7 @@ fn change(probe: &Session<Probe>, changes: Vec<Change>) -> Result<(), TeeError> 
 }
 
 /// A thread keeps the device's files in `folder`, until the trusted OS is gone.
-fn keep(device: &Device, folder: &Path) {
+pub(crate) fn keep(device: &Device, folder: &Path) {
     let (socket, mut keeper) = (device.socket(), Keeper::new(folder).unwrap());
     std::thread::spawn(move || keeper.serve(&socket));
     let probe = device.tee().session::<Probe>().unwrap();

@@ -1,6 +1,7 @@
 //! The real trusted OS with real TAs, over an emulated board.
 
 mod applications;
+mod bench;
 mod boot;
 mod clock;
 mod device;

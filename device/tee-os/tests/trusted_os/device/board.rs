@@ -9,6 +9,7 @@ use crypto::kdf::hkdf_sha256;
 use crypto::mac::hmac_sha256;
 use factory::{AvbKey, KeySize};
 use rpmb::{MemoryStore, RpmbDevice};
+use rpmb_chip::FileStore;
 use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
 use std::io::BufRead;
@@ -59,6 +60,8 @@ pub(crate) struct TestBoard {
     factory: AtomicBool,
     uptime_ms: AtomicU64,
     rpmb: Mutex<RpmbDevice<MemoryStore>>,
+    /// In the place of the one in memory.
+    durable_rpmb: Mutex<Option<RpmbDevice<FileStore>>>,
 }
 
 impl TestBoard {
@@ -70,6 +73,7 @@ impl TestBoard {
             factory: AtomicBool::new(true),
             uptime_ms: AtomicU64::new(1000),
             rpmb: Mutex::new(RpmbDevice::new(MemoryStore::new(16_384))),
+            durable_rpmb: Mutex::default(),
         })
     }
 
@@ -78,6 +82,11 @@ impl TestBoard {
         let board = Self::new(Arc::clone(&other.maker));
         *board.rpmb.lock().unwrap() = RpmbDevice::new(other.rpmb.lock().unwrap().store().clone());
         board
+    }
+
+    /// Gives the board a chip whose content is a file.
+    pub(crate) fn solder(&self, chip: FileStore) {
+        *self.durable_rpmb.lock().unwrap() = Some(RpmbDevice::new(chip));
     }
 
     pub(crate) fn reset_clock(&self) {
@@ -155,7 +164,10 @@ impl MonotonicCounter for TestBoard {
 
 impl Rpmb for TestBoard {
     fn rpmb(&self, frames: &[u8]) -> Result<Vec<u8>, SiliconError> {
-        Ok(self.rpmb.lock().unwrap().exchange(frames))
+        Ok(match &mut *self.durable_rpmb.lock().unwrap() {
+            Some(chip) => chip.exchange(frames),
+            None => self.rpmb.lock().unwrap().exchange(frames),
+        })
     }
 }
 
