@@ -99,7 +99,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     pack.push(&key, &namer.name(b"block"), b"block");
     put("snapshot", "pack", &pack.finish().bytes)?;
 
-    let open = tee_api::ree::Request::Open { ta: tee_api::TaId([1; 16]) };
+    let open = tee_api::ree::Request::Open {
+        ta: tee_api::TaId([1; 16]),
+        signer: Some(tee_api::Signer::Maker),
+        login: tee_api::LoginMethod::Application,
+    };
     put("tee", "open", &board::channel::encode(&open)?)?;
     put("tee_engine", "session", &board::channel::encode(&engine_calls())?)?;
     let (file, front, properties) = payload_of(Default::default())?;

@@ -371,6 +371,11 @@ pub(crate) enum Device {
     /// there is nothing to do is exit code 0.
     #[command(after_help = EXITS)]
     Update(Update),
+    /// Trusted applications: install signed images, list them, remove them, call them
+    ///
+    /// docs/trusted-applications.md shows how one is written and signed.
+    #[command(subcommand)]
+    Ta(Ta),
     /// Say how the device is; exit code 1 while it is off or its system is not up
     #[command(after_help = EXITS)]
     Status {
@@ -380,6 +385,84 @@ pub(crate) enum Device {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `holdfast device ta`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ta {
+    /// Install a signed image; a newer version takes the place of an older one
+    ///
+    /// The TEE judges it: the signature, the version, what it declares. It is kept, and loaded
+    /// again at each start.
+    #[command(after_help = EXITS)]
+    Install {
+        #[command(flatten)]
+        state: StateDir,
+        /// A static program with an AVB hash footer, as `avbtool add_hash_footer` makes it
+        image: PathBuf,
+        /// One JSON object on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the trusted applications, those of the system included
+    #[command(after_help = EXITS)]
+    List {
+        #[command(flatten)]
+        state: StateDir,
+        /// One JSON object on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove one that was installed; what it stored stays, sealed, for when it comes back
+    #[command(after_help = EXITS)]
+    Remove {
+        #[command(flatten)]
+        state: StateDir,
+        #[command(flatten)]
+        target: TaTarget,
+        /// One JSON object on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a command in a session of its own
+    ///
+    /// JSON stands for the CBOR of the same form, there and back: '"read"', '{"add": 2}'.
+    #[command(after_help = EXITS)]
+    Call {
+        #[command(flatten)]
+        state: StateDir,
+        #[command(flatten)]
+        target: TaTarget,
+        /// The command, as JSON
+        #[arg(value_name = "JSON")]
+        command: String,
+        /// One JSON object on standard output
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Ta {
+    /// Where the device is.
+    pub(crate) const fn state(&self) -> &StateDir {
+        match self {
+            Self::Install { state, .. }
+            | Self::List { state, .. }
+            | Self::Remove { state, .. }
+            | Self::Call { state, .. } => state,
+        }
+    }
+}
+
+/// Which trusted application.
+#[derive(Debug, Args)]
+pub(crate) struct TaTarget {
+    /// Its UUID
+    pub(crate) uuid: String,
+    /// Whose: `maker`, or SHA-256 of the AVB public-key blob [default: the maker's, else the only
+    /// one of that UUID]
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) signer: Option<String>,
 }
 
 fn error_mode(name: &str) -> Result<VerityErrorMode, String> {

@@ -1,6 +1,7 @@
 //! The one command a person types: arguments, printing, exit codes. It starts the other
 //! programs; what they do is theirs.
 
+mod applications;
 mod args;
 mod bootloader;
 mod commands;

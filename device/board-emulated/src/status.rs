@@ -3,7 +3,7 @@
 
 use crate::backend::Kind;
 use board::power::ResetReason;
-use board::report::{Record, Slot, Stage, Verdict, Verity};
+use board::report::{Record, Slot, Stage, TrustedApplication, Verdict, Verity};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,6 +33,8 @@ pub struct Status {
     pub tried: Vec<Refused>,
     /// The stages of this boot, in order.
     pub stages: Vec<Stage>,
+    /// The trusted applications that came with the system, in the order of their checks.
+    pub trusted_applications: Vec<TrustedApplication>,
     /// The device's processes, as the host sees them.
     pub processes: Vec<Process>,
     /// What isolation this host lacks.
@@ -194,7 +196,10 @@ impl Board {
                 }
                 keep(&mut status.stages, stage);
             }
-            Record::Stage(_) | Record::Process { pid: 0, .. } => {}
+            Record::TrustedApplication(application) if !status.ready => {
+                keep(&mut status.trusted_applications, application);
+            }
+            Record::Stage(_) | Record::TrustedApplication(_) | Record::Process { pid: 0, .. } => {}
             Record::Process { .. } if status.ready => {}
             Record::Process { name, pid } => {
                 if name == "init" {

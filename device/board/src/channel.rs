@@ -7,8 +7,10 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use std::cell::RefCell;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use zeroize::Zeroize;
 
 /// The largest message. RPMB batches of 32 frames and attestation chains fit well.
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
@@ -82,16 +84,49 @@ pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<T, ChannelError
     receive_with_fds(socket).map(|(message, _)| message)
 }
 
+/// Takes a message that is there already.
+pub fn try_receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<T>, ChannelError> {
+    match receive_as(socket, RecvFlags::DONTWAIT) {
+        Ok((message, _)) => Ok(Some(message)),
+        Err(ChannelError::Os(Errno::AGAIN)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Waits for a message and takes the descriptors beside it (close-on-exec).
 pub fn receive_with_fds<T: DeserializeOwned>(
     socket: impl AsFd,
 ) -> Result<(T, Vec<OwnedFd>), ChannelError> {
-    let mut bytes = vec![0; MAX_MESSAGE_BYTES];
+    receive_as(socket, RecvFlags::empty())
+}
+
+thread_local! {
+    /// Where messages arrive; what was there is wiped once it was decoded.
+    static ARRIVAL: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_MESSAGE_BYTES]);
+}
+
+fn receive_as<T: DeserializeOwned>(
+    socket: impl AsFd,
+    flags: RecvFlags,
+) -> Result<(T, Vec<OwnedFd>), ChannelError> {
+    ARRIVAL.with_borrow_mut(|bytes| {
+        let (count, fds) = receive_into(bytes, socket, flags | RecvFlags::CMSG_CLOEXEC)?;
+        let message = decode(&bytes[..count]);
+        bytes[..count].zeroize();
+        message.map(|message| (message, fds))
+    })
+}
+
+fn receive_into(
+    bytes: &mut [u8],
+    socket: impl AsFd,
+    flags: RecvFlags,
+) -> Result<(usize, Vec<OwnedFd>), ChannelError> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = {
-        let mut iov = [IoSliceMut::new(&mut bytes)];
-        match retry_on_intr(|| recvmsg(&socket, &mut iov, &mut control, RecvFlags::CMSG_CLOEXEC)) {
+        let mut iov = [IoSliceMut::new(bytes)];
+        match retry_on_intr(|| recvmsg(&socket, &mut iov, &mut control, flags)) {
             Ok(got) => got,
             Err(Errno::CONNRESET) => return Err(ChannelError::Closed),
             Err(error) => return Err(error.into()),
@@ -109,9 +144,10 @@ pub fn receive_with_fds<T: DeserializeOwned>(
         return Err(ChannelError::Closed);
     }
     if got.flags.contains(ReturnFlags::TRUNC) || got.flags.contains(ReturnFlags::CTRUNC) {
+        bytes.zeroize();
         return Err(ChannelError::Malformed("larger than a message may be".into()));
     }
-    decode(&bytes[..got.bytes]).map(|message| (message, fds))
+    Ok((got.bytes, fds))
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ pub struct BootArgs {
 pub enum Record {
     /// A stage was checked.
     Stage(Stage),
+    /// A trusted application's image was checked.
+    TrustedApplication(TrustedApplication),
     /// A process of the device runs; `pid` as the host sees it, 0 where the stage can't know it.
     Process {
         /// `bl1`, `tee-os`, `ta-keymint`, `init`, `system` …
@@ -128,6 +130,23 @@ pub struct Stage {
     pub verdict: Verdict,
     /// Milliseconds that loading and checking took, with three decimals' worth of precision.
     pub micros: u64,
+}
+
+/// A trusted application, checked before its program can run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustedApplication {
+    /// The name that its image is signed as, as `ta-keymint`.
+    pub name: String,
+    /// Its UUID; empty where it was refused.
+    pub uuid: String,
+    /// `maker`, or SHA-256 of the key that signed it, hexadecimal; empty where it was refused.
+    pub signer: String,
+    /// Its rollback index.
+    pub version: u64,
+    /// SHA-256 of its signed metadata, hexadecimal; empty where it was refused.
+    pub digest: String,
+    /// What it came to.
+    pub verdict: Verdict,
 }
 
 /// Whether a stage may run.

@@ -161,6 +161,8 @@ pub struct FlashPlan<'a> {
     pub files: Vec<SystemFile>,
     /// What recovery goes by; without it the device takes no updates.
     pub updates: Option<Updates>,
+    /// Who may sign trusted applications besides the maker: SHA-256 of AVB public-key blobs.
+    pub ta_signers: Vec<[u8; 32]>,
     /// What happens when a block of the system is corrupt.
     pub verity_error_mode: ErrorMode,
 }
@@ -217,9 +219,10 @@ impl FlashPlan<'_> {
         let hashed = [("boot", &boot[..]), ("baseband", &baseband[..])];
         let vbmeta =
             signer.vbmeta(hashed, &protection, self.verity_error_mode, self.rollback.vbmeta)?;
+        let tee = image::tee(stages, &signer, &self.ta_signers, self.rollback.tee)?;
         let images = BTreeMap::from([
             ("bl1", footed("bl1", stages.program("bl1").to_vec(), self.rollback.bl1)?),
-            ("tee", footed("tee", image::tee(stages)?, self.rollback.tee)?),
+            ("tee", footed("tee", tee, self.rollback.tee)?),
             ("bl2", footed("bl2", stages.program("bl2").to_vec(), self.rollback.bl2)?),
             ("boot", vec![(0, boot)]),
             ("vbmeta", vec![(0, vbmeta)]),

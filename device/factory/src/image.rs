@@ -1,5 +1,6 @@
 //! What goes into each partition of a slot.
 
+use crate::application::Application;
 use crate::flash::{CloudConfig, FlashError, Release, SystemFile, Updates};
 use crate::maker::AvbKey;
 use crate::parity;
@@ -142,14 +143,26 @@ fn cmdline(Protection { tree, parity }: &Protection) -> String {
     )
 }
 
-/// The `tee` image: the trusted OS, its trusted applications, a folder for their data.
-pub(crate) fn tee(stages: &Stages) -> Result<Vec<u8>, FlashError> {
+/// The `tee` image: the trusted OS, the system's trusted applications as images of their own, and
+/// who may sign others.
+pub(crate) fn tee(
+    stages: &Stages,
+    signer: &Signer<'_>,
+    signers: &[[u8; 32]],
+    version: u64,
+) -> Result<Vec<u8>, FlashError> {
     let failed = |error: CpioError| FlashError::Image("tee", error.to_string());
     let mut archive = Writer::new();
-    for name in ["tee-os", "ta-keymint", "ta-gatekeeper"] {
-        archive.file(name, 0o500, stages.program(name)).map_err(failed)?;
+    archive.file("tee-os", 0o500, stages.program("tee-os")).map_err(failed)?;
+    for application in Application::of_the_system(version) {
+        let name = application.name;
+        let image = application.sign(stages.program(name), signer.key, &signer.salt(name))?;
+        archive.file(name, 0o400, &image).map_err(failed)?;
     }
     archive.directory("etc", 0o500).map_err(failed)?;
+    let lines = signers.iter().map(|digest| board::argument::hex(digest) + "\n");
+    let signers = lines.collect::<String>();
+    archive.file("etc/ta-signers", 0o400, signers.as_bytes()).map_err(failed)?;
     Ok(archive.finish())
 }
 

@@ -4,6 +4,7 @@
 //! [`make_board`], [`FlashPlan::build`], and, when the device runs, [`Maker::certify_device`]
 //! for the key that its TEE made. Time and randomness are parameters.
 
+mod application;
 mod board_making;
 mod elf;
 mod flash;
@@ -12,6 +13,7 @@ mod maker;
 mod parity;
 mod stages;
 
+pub use application::Application;
 pub use board::verity::ErrorMode as VerityErrorMode;
 pub use board_emulated::backend::{Backend, discard};
 pub use board_making::{BoardOrder, make_board};

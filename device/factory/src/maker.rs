@@ -20,6 +20,9 @@ const DEVICE_DAYS: u32 = 10 * YEARS;
 const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 
+/// What `ta-signers` is.
+const LIST: &str = "list of key digests, 64 hexadecimal digits a line,";
+
 /// Why the maker can't work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -70,7 +73,8 @@ impl AvbKey {
         Self::new(RsaKey::generate(bits)?)
     }
 
-    fn new(key: RsaKey) -> Result<Self, MakerError> {
+    /// A key that somebody made.
+    pub fn new(key: RsaKey) -> Result<Self, MakerError> {
         let public = RsaPublicKeyBlob::from_modulus(&key.modulus())?;
         let algorithm = match public.bits() {
             4096 => Algorithm::Sha256Rsa4096,
@@ -109,7 +113,9 @@ impl AvbKey {
 ///
 /// In its folder: `root_ca.pem` and `root_ca.key` (P-384), `intermediate.pem` and
 /// `intermediate.key` (P-256), `avb_root.pk8` and `avb_root_2.pk8`, `ota.pem` and `ota.key` (P-256)
-/// for updates. Keys are readable for their owner only.
+/// for updates. Keys are readable for their owner only. A list `ta-signers`, where there is one,
+/// names who may sign trusted applications besides the maker: SHA-256 of an AVB public-key blob
+/// in hexadecimal digits, one a line.
 pub struct Maker {
     root: Certificate,
     intermediate: Certificate,
@@ -117,6 +123,7 @@ pub struct Maker {
     avb: AvbKey,
     second_avb: AvbKey,
     ota: Certificate,
+    ta_signers: Vec<[u8; 32]>,
 }
 
 impl Maker {
@@ -145,7 +152,8 @@ impl Maker {
             (first, second.join().expect("making a key does not panic"))
         });
         let (avb, second_avb) = (avb?, second_avb?);
-        Ok(Self { root, intermediate, intermediate_key, avb, second_avb, ota })
+        let ta_signers = office.ta_signers()?;
+        Ok(Self { root, intermediate, intermediate_key, avb, second_avb, ota, ta_signers })
     }
 
     /// The root certificate, DER.
@@ -165,6 +173,12 @@ impl Maker {
     #[must_use]
     pub const fn second_avb_key(&self) -> &AvbKey {
         &self.second_avb
+    }
+
+    /// Who may sign trusted applications besides this maker: what `ta-signers` lists.
+    #[must_use]
+    pub fn ta_signers(&self) -> &[[u8; 32]] {
+        &self.ta_signers
     }
 
     /// `otacerts.zip`: the certificate whose key (`ota.key`) signs updates.
@@ -205,6 +219,18 @@ struct Office<'a> {
 }
 
 impl Office<'_> {
+    fn ta_signers(&self) -> Result<Vec<[u8; 32]>, MakerError> {
+        let path = self.folder.join("ta-signers");
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|error| MakerError::Io(path.clone(), error))?,
+        };
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines
+            .map(|line| digest(line).ok_or_else(|| MakerError::Malformed(path.clone(), LIST)))
+            .collect()
+    }
+
     fn make_root(&self, key: &EcdsaKey) -> Result<Vec<u8>, MakerError> {
         let params = CertificateParams::root(
             Name::authority("Holdfast Attestation Root", ORGANIZATION)?,
@@ -318,6 +344,11 @@ fn make_private_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+}
+
+/// A SHA-256 from its 64 hexadecimal digits.
+fn digest(text: &str) -> Option<[u8; 32]> {
+    board::argument::unhex(text)?.try_into().ok()
 }
 
 #[cfg(test)]

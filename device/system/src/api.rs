@@ -42,10 +42,15 @@
 //! | `POST /v1/update/restart` | → `{"restarting": true}`; the device then restarts into recovery | 409 `nothing_applied`, `update_busy` |
 //! | `PUT /v1/update/file` | an OTA zip → as `GET`, once it was judged | 400 `truncated`, 413 `too_large`, 422 with the reason, 409 `update_busy`, `restarting` |
 //! | `DELETE /v1/update` | stops a download, throws the update and its package away → as `GET` | 409 `update_busy`, `restarting` |
+//! | `GET /v1/ta` | → `{"applications": [`[`crate::device::Application`]`]}` | |
+//! | `PUT /v1/ta` | a signed image of a trusted application → that application; kept, and loaded again at each start | 403 `tee_security` with the verdict, `tee_denied` (part of the system); 507 `tee_resources` |
+//! | `DELETE /v1/ta/UUID?signer=` | removes one that was installed → 204 | 404 `not_found`, 403 `tee_denied` (part of the system) |
+//! | `POST /v1/ta/UUID/call?signer=` | `{"command": JSON of the command}` → `{"reply": JSON}` | 404 `tee_not_found`; what the application refuses, as `tee_bad_parameters` |
 //! | `POST /v1/factory/csr` | → `{"public_key": base64 DER}` | 403 `tee_denied` outside the factory |
 //! | `POST /v1/factory/install` | `{"chain": [base64 DER], "ticket_key": base64 DER\|null}` → `{"serial"}` | 403 `tee_denied` outside the factory |
 //! | `POST /v1/erase` | → `{"erased": true, "erasures"}`; the daemon then ends | |
 
+mod applications;
 mod files;
 pub mod sync;
 pub mod update;
@@ -60,7 +65,7 @@ use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use http_link::serve::PeerCredentials;
 use serde::Deserialize;
@@ -102,6 +107,9 @@ pub fn router(device: Arc<Device>) -> Router {
         .route("/v1/update/apply", post(update::apply))
         .route("/v1/update/restart", post(update::restart))
         .route("/v1/update/file", put(update::copy))
+        .route("/v1/ta", get(applications::list).put(applications::install))
+        .route("/v1/ta/{uuid}", delete(applications::remove))
+        .route("/v1/ta/{uuid}/call", post(applications::call))
         .route("/v1/factory/csr", post(factory_csr))
         .route("/v1/factory/install", post(factory_install))
         .route("/v1/erase", post(erase))

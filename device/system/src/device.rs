@@ -7,6 +7,7 @@
 
 mod account;
 mod activation;
+mod applications;
 mod bootloader;
 mod clock;
 mod erase;
@@ -21,6 +22,7 @@ mod sync;
 mod update;
 
 pub use account::Binding;
+pub use applications::{Application, ApplicationId};
 pub use bootloader::{Bootloader, Images};
 pub use clock::Time;
 pub use events::Events;

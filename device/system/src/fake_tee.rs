@@ -15,6 +15,7 @@ use tee_api::boot::{BootLock, Trust};
 use tee_api::clock::{SecureTime, TimeClaims, TimeTrust};
 use tee_api::gatekeeper::{self, Status, TicketClaims, TicketPurpose, USERDATA_BYTES};
 use tee_api::keymint;
+use tee_client::{Identity, Installed, Target};
 
 /// Wrong PINs that are free.
 const FREE_TRIES: u32 = 4;
@@ -50,6 +51,7 @@ struct State {
     boot_lock: BootLock,
     /// Why the images would not boot locked.
     bad_images: Option<String>,
+    applications: Vec<Installed>,
 }
 
 impl FakeTee {
@@ -86,6 +88,7 @@ impl FakeTee {
             boot_successful: false,
             boot_lock: BootLock::default(),
             bad_images: None,
+            applications: Vec::new(),
         };
         let device_key = EcdsaKey::generate(Curve::P256).unwrap();
         Arc::new(Self { state: Mutex::new(state), serial: serial.to_owned(), device_key })
@@ -113,6 +116,7 @@ impl FakeTee {
         state.nonce = None;
         state.time_nonce = None;
         state.time.trust = None;
+        state.applications.clear();
     }
 
     /// Time passed: the next try counts.
@@ -269,6 +273,34 @@ impl Images for FakeTee {
 
 impl Tee for FakeTee {
     fn take_prompt_away(&self) {}
+
+    fn installed(&self) -> Result<Vec<Installed>, TeeError> {
+        Ok(self.lock().applications.clone())
+    }
+
+    /// An image is one line of text here: the name, then the UUID.
+    fn load(&self, image: &[u8]) -> Result<Installed, TeeError> {
+        let refused = || TeeError::Security("not a signed image".into());
+        let text = std::str::from_utf8(image).map_err(|_| refused())?;
+        let (name, uuid) = text.split_once(' ').ok_or_else(refused)?;
+        let identity = Identity::of_maker(uuid.parse().map_err(|_| refused())?);
+        let name = name.to_owned();
+        let installed = Installed { identity, name, version: 1, built_in: false, sessions: 0 };
+        self.lock().applications.retain(|it| it.identity != identity);
+        self.lock().applications.push(installed.clone());
+        Ok(installed)
+    }
+
+    fn remove(&self, identity: Identity) -> Result<(), TeeError> {
+        self.lock().applications.retain(|it| it.identity != identity);
+        Ok(())
+    }
+
+    /// Says what it was told.
+    fn call(&self, target: Target, command: Vec<u8>) -> Result<Vec<u8>, TeeError> {
+        let known = self.lock().applications.iter().any(|it| it.identity.uuid == target.uuid);
+        known.then_some(command).ok_or_else(|| TeeError::NotFound(target.uuid.to_string()))
+    }
 
     fn gatekeeper(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError> {
         use gatekeeper::{Command, Reply};

@@ -90,6 +90,7 @@ async fn serve(config: &Config, log: &File, power: &OwnedFd) -> Result<(), Box<d
             return Ok(());
         }
     };
+    device.load_applications();
     let sockets = Sockets::bind(&config.run)?;
     let ready = || {
         tell(log, &Record::Ready);

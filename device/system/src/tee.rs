@@ -6,14 +6,23 @@ use tee_api::TeeError;
 use tee_api::clock::SecureTime;
 use tee_api::gatekeeper::{self, Status};
 use tee_api::keymint;
+use tee_client::{Identity, Installed, Target};
 
-/// The two trusted applications that the daemon calls. Calls block; those that show a prompt
+/// The two trusted applications that the daemon calls, and what came to be besides. Calls block; those that show a prompt
 /// block until the person answered.
 pub trait Tee: Send + Sync {
     /// Calls gatekeeper.
     fn gatekeeper(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError>;
     /// Calls KeyMint.
     fn keymint(&self, command: keymint::Command) -> Result<keymint::Reply, TeeError>;
+    /// Which trusted applications there are.
+    fn installed(&self) -> Result<Vec<Installed>, TeeError>;
+    /// Loads a signed image, until power-off.
+    fn load(&self, image: &[u8]) -> Result<Installed, TeeError>;
+    /// Removes one that was loaded.
+    fn remove(&self, identity: Identity) -> Result<(), TeeError>;
+    /// Runs a command of any trusted application: CBOR in, CBOR out.
+    fn call(&self, target: Target, command: Vec<u8>) -> Result<Vec<u8>, TeeError>;
     /// Takes a prompt off the trusted screen: what is to be done cannot wait for a person.
     fn take_prompt_away(&self);
 }
@@ -59,6 +68,22 @@ impl Tee for TeeSocket {
 
     fn keymint(&self, command: keymint::Command) -> Result<keymint::Reply, TeeError> {
         self.keymint.call(command)
+    }
+
+    fn installed(&self) -> Result<Vec<Installed>, TeeError> {
+        self.tee.installed()
+    }
+
+    fn load(&self, image: &[u8]) -> Result<Installed, TeeError> {
+        self.tee.load(image)
+    }
+
+    fn remove(&self, identity: Identity) -> Result<(), TeeError> {
+        self.tee.remove(identity)
+    }
+
+    fn call(&self, target: Target, command: Vec<u8>) -> Result<Vec<u8>, TeeError> {
+        self.tee.call(target, command)
     }
 
     fn take_prompt_away(&self) {

@@ -1,22 +1,28 @@
 //! The messages that cross into the TEE, and the commands of each trusted application.
 //!
 //! Three borders, one module each: [`ree`] (a program of the system calls a TA), [`boot`] (the
-//! bootloaders tell and ask, before the system runs), [`ta`] (the trusted OS and a TA process).
+//! bootloaders tell and ask, before the system runs), [`ta`] (the trusted OS and a TA process;
+//! one module more for each service).
 //! The commands that TAs understand are [`gatekeeper`] and [`keymint`]; the TA and its callers
 //! share them; [`clock`] is a service of the trusted OS to TAs. All messages are CBOR.
 
 pub mod boot;
+pub mod call;
 pub mod clock;
 pub mod engine;
 pub mod gatekeeper;
 mod identity;
 pub mod keeper;
 pub mod keymint;
+mod login;
 pub mod ree;
 pub mod storage;
 pub mod ta;
+mod uuid;
 
 pub use identity::{Identity, Signer};
+pub use login::{Login, LoginMethod};
+pub use uuid::NotAUuid;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -53,8 +59,8 @@ pub enum TeeError {
     /// `TEE_ERROR_BAD_STATE`: not now.
     #[error("bad state: {0}")]
     BadState(String),
-    /// `TEE_ERROR_CANCEL`: the person turned the prompt away.
-    #[error("cancelled on the trusted screen")]
+    /// `TEE_ERROR_CANCEL`: the caller withdrew the request, or the person turned it away.
+    #[error("cancelled")]
     Cancelled,
     /// `TEE_ERROR_SECURITY`: stored state was altered or rolled back, or a signature is wrong.
     #[error("security: {0}")]

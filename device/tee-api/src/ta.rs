@@ -1,22 +1,15 @@
 //! The trusted OS and a TA process, over the one socket that the TA has (descriptor 3).
 
 use crate::boot::{BootInfo, Trust};
-use crate::{TeeError, clock, engine, storage};
+use crate::{Login, TeeError, call, clock, engine, storage};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 /// The descriptor on which a TA finds its channel.
 pub const CHANNEL_FD: i32 = 3;
 
-/// Who opened a session (GlobalPlatform login methods).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Login {
-    /// The caller's user id inside the system, as the kernel tells it.
-    pub uid: u32,
-}
-
-/// From the trusted OS to a TA. The TA answers each with [`FromTa::Done`] or [`FromTa::Ask`],
-/// after any number of [`FromTa::Syscall`]s.
+/// From the trusted OS to a TA. The TA answers each request with [`FromTa::Done`] or
+/// [`FromTa::Ask`], after any number of [`FromTa::Syscall`]s.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToTa {
@@ -41,6 +34,9 @@ pub enum ToTa {
     },
     /// The answer to a system call.
     Answer(SyscallReply),
+    /// Whoever waits for the request that the TA works on withdrew it. Needs no answer of its
+    /// own; between requests it means nothing.
+    Cancel,
     /// The person answered, or turned the question away. The TA answers with
     /// [`FromTa::Done`], or asks again, for the request that asked.
     Answered {
@@ -125,6 +121,8 @@ pub enum Syscall {
         /// SHA-256 of the AVB public-key blob.
         key: Option<[u8; 32]>,
     },
+    /// Calls another TA. → `Call`
+    Call(call::Call),
 }
 
 /// The trusted OS's answer.
@@ -149,6 +147,8 @@ pub enum SyscallReply {
     Trust(Trust),
     /// From secure storage.
     Storage(storage::Answer),
+    /// What another TA answered.
+    Call(call::Answer),
     /// Done.
     Done,
     /// Refused.
@@ -168,6 +168,7 @@ impl std::fmt::Debug for SyscallReply {
             Self::BootInfo(_) => "BootInfo(..)",
             Self::Trust(_) => "Trust(..)",
             Self::Storage(_) => "Storage(..)",
+            Self::Call(_) => "Call(..)",
             Self::Done => "Done",
             Self::Refused(_) => "Refused(..)",
         })

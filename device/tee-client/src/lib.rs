@@ -15,8 +15,8 @@
 
 pub mod keeper;
 
-use board::channel;
-use rustix::fd::OwnedFd;
+use board::{channel, exec};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde_bytes::ByteBuf;
 use std::borrow::Borrow;
@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tee_api::ree::{Reply, Request};
 
-pub use tee_api::{Protocol, TeeError};
+pub use tee_api::ree::Installed;
+pub use tee_api::{Identity, LoginMethod, Protocol, Signer, TaId, TeeError};
 
 /// The TEE of this device.
 #[derive(Debug, Clone)]
@@ -47,10 +48,68 @@ impl Tee {
         &self.path
     }
 
-    /// Opens a session with the TA that speaks `P`.
+    /// Opens a session with the TA that speaks `P`, known by this program's user.
     pub fn session<P: Protocol>(&self) -> Result<Session<P>, TeeError> {
-        let open = Open::new::<P>(&self.path)?;
-        Ok(Session { path: self.path.clone(), open: Mutex::new(Some(open)), protocol: PhantomData })
+        self.session_as::<P>(Target::of::<P>())
+    }
+
+    /// As [`Self::session`], with a chosen signer and login method.
+    pub fn session_as<P: Protocol>(&self, target: Target) -> Result<Session<P>, TeeError> {
+        let open = Open::new(&self.path, target)?;
+        let (path, open) = (self.path.clone(), Mutex::new(Some(open)));
+        Ok(Session { path, target, open, protocol: PhantomData })
+    }
+
+    /// Runs one command, CBOR in and CBOR out, in a session of its own: for who does not know
+    /// the protocol.
+    pub fn call(&self, target: Target, command: Vec<u8>) -> Result<Vec<u8>, TeeError> {
+        Open::new(&self.path, target)?.invoke(command).map(ByteBuf::into_vec)
+    }
+
+    /// Installs a trusted application out of its signed image, until power-off.
+    pub fn load(&self, image: &[u8]) -> Result<Installed, TeeError> {
+        let image = exec::sealed("ta-image", image)
+            .map_err(|error| TeeError::Resources(format!("the image: {error}")))?;
+        let connection = Connection::new(&self.path)?;
+        match connection.ask_with(&Request::Load, &[image.as_fd()])? {
+            Reply::Loaded(installed) => Ok(installed),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Ends and forgets a trusted application that was loaded.
+    pub fn remove(&self, identity: Identity) -> Result<(), TeeError> {
+        match Connection::new(&self.path)?.ask(&Request::Remove(identity))? {
+            Reply::Removed => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Which trusted applications there are.
+    pub fn installed(&self) -> Result<Vec<Installed>, TeeError> {
+        match Connection::new(&self.path)?.ask(&Request::List)? {
+            Reply::Listed(all) => Ok(all),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// Which TA, and how this program wants to be known to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Its UUID.
+    pub uuid: TaId,
+    /// Whose; `None`: the maker's, else the only one of that UUID.
+    pub signer: Option<Signer>,
+    /// The login method.
+    pub login: LoginMethod,
+}
+
+impl Target {
+    /// The one that speaks `P`, whoever signed it; known by the program's user.
+    #[must_use]
+    pub const fn of<P: Protocol>() -> Self {
+        Self { uuid: P::TA, signer: None, login: LoginMethod::User }
     }
 }
 
@@ -61,6 +120,7 @@ impl Tee {
 #[derive(Debug)]
 pub struct Session<P> {
     path: PathBuf,
+    target: Target,
     open: Mutex<Option<Open>>,
     protocol: PhantomData<fn() -> P>,
 }
@@ -73,7 +133,7 @@ impl<P: Protocol> Session<P> {
         let mut open = self.lock();
         let session = match open.take() {
             Some(session) => session,
-            None => Open::new::<P>(&self.path)?,
+            None => Open::new(&self.path, self.target)?,
         };
         let result = session.invoke(command);
         if !matches!(result, Err(TeeError::TargetDead | TeeError::Communication(_))) {
@@ -89,7 +149,7 @@ impl<P: Protocol> Session<P> {
         let mut open = self.lock();
         let session = match open.take() {
             Some(session) => session,
-            None => Open::new::<P>(&self.path)?,
+            None => Open::new(&self.path, self.target)?,
         };
         let connection = open.insert(session).connection.0.try_clone();
         connection.map(Interrupt).map_err(|error| TeeError::Communication(error.to_string()))
@@ -100,16 +160,21 @@ impl<P: Protocol> Session<P> {
     }
 }
 
-/// Breaks off the call that a session is in: a prompt that it shows leaves the screen, and the
-/// call ends with [`TeeError::Communication`].
+/// Breaks off the call that a session is in: a prompt that it shows leaves the screen.
 #[derive(Debug)]
 pub struct Interrupt(OwnedFd);
 
 impl Interrupt {
-    /// Does it.
+    /// Ends the session too; the call ends with [`TeeError::Communication`].
     pub fn fire(&self) {
         // A connection that is gone already has nothing to break off.
         let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
+    }
+
+    /// Withdraws the command that runs, and keeps the session: the call ends with
+    /// [`TeeError::Cancelled`], unless it was done first.
+    pub fn cancel(&self) {
+        let _ = channel::send(&self.0, &Request::Cancel);
     }
 }
 
@@ -121,9 +186,9 @@ struct Open {
 }
 
 impl Open {
-    fn new<P: Protocol>(path: &Path) -> Result<Self, TeeError> {
+    fn new(path: &Path, Target { uuid, signer, login }: Target) -> Result<Self, TeeError> {
         let connection = Connection::new(path)?;
-        match connection.ask(&Request::Open { ta: P::TA })? {
+        match connection.ask(&Request::Open { ta: uuid, signer, login })? {
             Reply::Opened { session } => Ok(Self { connection, session }),
             other => Err(unexpected(&other)),
         }
@@ -155,8 +220,12 @@ impl Connection {
     }
 
     fn ask(&self, request: &Request) -> Result<Reply, TeeError> {
+        self.ask_with(request, &[])
+    }
+
+    fn ask_with(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, TeeError> {
         let lost = |error: channel::ChannelError| TeeError::Communication(error.to_string());
-        channel::send(&self.0, request).map_err(lost)?;
+        channel::send_with_fds(&self.0, request, fds).map_err(lost)?;
         match channel::receive(&self.0).map_err(lost)? {
             Reply::Refused(error) => Err(error),
             reply => Ok(reply),
@@ -171,6 +240,9 @@ fn unexpected(reply: &Reply) -> TeeError {
         Reply::Done(_) => "done",
         Reply::Closed => "closed",
         Reply::File { .. } => "a file's operation",
+        Reply::Loaded(_) => "loaded",
+        Reply::Removed => "removed",
+        Reply::Listed(_) => "listed",
         Reply::Refused(_) => "refused",
     };
     TeeError::Communication(format!("the TEE answered {kind} where something else was due"))

@@ -1,9 +1,9 @@
 //! The trusted OS: one process with one thread, and one sandboxed process for each trusted
 //! application.
 //!
-//! bl1 starts it with the descriptors of `board::fds`. It takes the TAs out of its verified
-//! image, forks the spawner that starts them, locks itself in, opens secure storage, and only
-//! then says `Up` and serves: the bootloaders, the TAs, and the programs of the system.
+//! bl1 starts it with the descriptors of `board::fds`. It forks the
+//! spawner that starts TAs, locks itself in, opens secure storage, verifies the TAs in its image,
+//! and only then says `Up` and serves: the bootloaders, the TAs, and the programs of the system.
 
 mod boot;
 mod boot_lock;
@@ -21,13 +21,14 @@ mod spawner;
 mod storage;
 mod syscalls;
 mod ta;
+mod versions;
 
 use board::report::BootArgs;
 use board::secure::RemoteSilicon;
 use board::{LifeCycle, Silicon, argument, exec, fds};
-use image::Program;
+use image::TeeImage;
 use log::Log;
-use os::{Doors, Os};
+use os::{Doors, Events, Os, Watch};
 use prompts::Prompts;
 use rustix::fd::{AsFd, OwnedFd};
 use secrets::{MasterSecrets, SecretBox};
@@ -37,7 +38,6 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::rc::Rc;
 use storage::{FileStorage, SecureStorage};
-use ta::Ta;
 use tee_api::TeeError;
 use tee_sdk::sandbox::{self, Landlock};
 use tee_sdk::{isolation, swap};
@@ -45,14 +45,25 @@ use tee_sdk::{isolation, swap};
 /// System calls beyond those of every TEE process.
 const CALLS: &[i64] = &[
     libc::SYS_accept4,
+    libc::SYS_clock_gettime,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_epoll_wait,
+    libc::SYS_fchmod,
     libc::SYS_ftruncate,
     libc::SYS_getsockopt,
     libc::SYS_ioctl,
     libc::SYS_memfd_create,
     libc::SYS_memfd_secret,
+    libc::SYS_getuid,
     libc::SYS_mlock,
+    libc::SYS_pread64,
     libc::SYS_setsockopt,
     libc::SYS_socketpair,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
 ];
 
 fn main() -> ExitCode {
@@ -86,19 +97,14 @@ fn run() -> Result<(), Box<dyn Error>> {
             boot: Some(exec::inherited(fds::BOOT)?),
         },
     };
-    let programs = {
-        let image = exec::inherited(fds::IMAGE)?;
-        image::programs(image.as_fd()).map_err(|error| format!("the tee image: {error}"))?
-    };
-    let spawner = fork_spawner(&programs, &inherited)?;
+    let image = exec::inherited(fds::IMAGE)?;
+    let spawner = fork_spawner(&inherited, &image)?;
     let swap = keep_from_swap();
     let weaknesses = isolation::isolate();
     // The system's programs are the same user's, in namespaces of their own.
     let system_uid = rustix::process::getuid().as_raw();
     sandbox::close_to_observers()?;
     let landlock = sandbox::deny_files_and_network();
-    let tas = programs.iter().map(Ta::new).collect();
-    drop(programs);
     // The generator of the crypto library looks around once; after this it has what it needs.
     crypto::random(&mut [0; 32]);
     sandbox::allow_only(CALLS)?;
@@ -123,24 +129,34 @@ fn run() -> Result<(), Box<dyn Error>> {
         boot: boot::Boot::new(&arguments),
         clock: None,
         prompts: Prompts::new(inherited.screen),
-        tas,
+        tas: Vec::new(),
+        signers: Vec::new(),
         spawner,
         log,
         doors: inherited.doors,
+        events: Events::new()?,
+        watch: Watch::new()?,
         connections: BTreeMap::new(),
         next_connection: 0,
         next_session: 1,
     };
+    take_applications_in(&mut os, image).map_err(|error| format!("the tee image: {error}"))?;
     Ok(os.run()?)
 }
 
-/// The spawner keeps the TAs' programs and its own channel, nothing of the board.
-fn fork_spawner(programs: &[Program], inherited: &Inherited) -> std::io::Result<Spawner> {
+fn take_applications_in(os: &mut Os, image: OwnedFd) -> Result<(), Box<dyn Error>> {
+    let image = TeeImage::open(image.as_fd())?;
+    os.signers = image.signers()?;
+    Ok(os.take_in(&image.applications()?)?)
+}
+
+/// The spawner keeps its own channel, nothing of the board.
+fn fork_spawner(inherited: &Inherited, image: &OwnedFd) -> std::io::Result<Spawner> {
     let Inherited { secure, log, screen, doors } = inherited;
     let mut keep_out: Vec<_> =
-        [secure, log, screen, &doors.power, &doors.listener].map(AsFd::as_fd).into();
+        [secure, log, screen, &doors.power, &doors.listener, image].map(AsFd::as_fd).into();
     keep_out.extend(doors.boot.as_ref().map(AsFd::as_fd));
-    Spawner::fork(programs, &keep_out)
+    Spawner::fork(&keep_out)
 }
 
 /// Whether memory of the TEE may be swapped out.

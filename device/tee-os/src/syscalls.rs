@@ -28,6 +28,7 @@ impl Os {
         let identity = self.tas[at].identity;
         Ok(Answer::Now(match syscall {
             Syscall::Engine(call) => SyscallReply::Engine(self.engine(at, call)?),
+            Syscall::Call(call) => return self.call(at, call),
             Syscall::Random { bytes } => self.random(bytes)?,
             Syscall::Storage(call) => {
                 if matches!(call, storage::Call::EraseAll) {
@@ -57,6 +58,7 @@ impl Os {
                 only(identity, &[Gatekeeper::TA])?;
                 let storage = self.storage.as_mut().map_err(|error| error.clone())?;
                 self.boot.successful(&*self.silicon, storage)?;
+                self.keep_versions()?;
                 SyscallReply::Done
             }
             Syscall::Trust => {

@@ -1,7 +1,9 @@
 //! A world of its own for a process of the TEE: no file, no network, no other process.
 //!
-//! A process isolates itself after it was started, never before: one that was started inside a
-//! user namespace could be traced by every process of the user who made that namespace.
+//! A process that was started inside a user namespace can be traced by every process of the user
+//! who made that namespace. So the trusted OS isolates itself after it was started; and a TA,
+//! which is isolated before, is started from an image that nobody may read and whose group its
+//! namespace does not know: the kernel then asks for rights over the namespace outside.
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -28,8 +30,24 @@ pub struct Weakness {
 /// the process has one thread, and before [`crate::sandbox::close_to_observers`], after which
 /// the kernel lets nobody write the process's user map.
 pub fn isolate() -> Vec<Weakness> {
+    isolate_as(Groups::Own)
+}
+
+/// As [`isolate`], for a process that then becomes a program whose image it can't read.
+pub fn isolate_program() -> Vec<Weakness> {
+    isolate_as(Groups::None)
+}
+
+/// Which groups the user namespace knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Groups {
+    Own,
+    None,
+}
+
+fn isolate_as(groups: Groups) -> Vec<Weakness> {
     let mut weaknesses = Vec::new();
-    if let Err(error) = unshare() {
+    if let Err(error) = unshare(groups) {
         weaknesses.push(Weakness {
             what: "TEE: namespaces",
             mend: format!(
@@ -68,14 +86,17 @@ const SPACES: UnshareFlags = UnshareFlags::NEWNS
     .union(UnshareFlags::NEWUTS);
 
 /// With a user namespace where there may be one, else with the privileges of root.
-fn unshare() -> Result<(), Errno> {
+fn unshare(groups: Groups) -> Result<(), Errno> {
     let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
     // SAFETY: file descriptors stay shared, and no other thread exists.
     match unsafe { rustix::thread::unshare_unsafe(SPACES | UnshareFlags::NEWUSER) } {
         Ok(()) => {
             write_map("/proc/self/setgroups", "deny")?;
             write_map("/proc/self/uid_map", &format!("0 {uid} 1"))?;
-            write_map("/proc/self/gid_map", &format!("0 {gid} 1"))
+            match groups {
+                Groups::Own => write_map("/proc/self/gid_map", &format!("0 {gid} 1")),
+                Groups::None => Ok(()),
+            }
         }
         // SAFETY: as above.
         Err(_) => unsafe { rustix::thread::unshare_unsafe(SPACES) },

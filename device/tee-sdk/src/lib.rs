@@ -15,14 +15,13 @@ pub mod sandbox;
 pub mod swap;
 pub mod testing;
 
-pub use context::{Batch, Context, Storage, TrustedOs};
+pub use context::{Batch, Context, Peer, Storage, TrustedOs};
 pub use question::{Question, Step};
 pub use runtime::{Instance, return_freed_memory, run};
 pub use tee_api::boot::{BootInfo, Trust, fingerprint};
 pub use tee_api::clock::{SecureTime, TimeTrust};
 pub use tee_api::storage::Placement;
-pub use tee_api::ta::Login;
-pub use tee_api::{Protocol, TaId, TeeError};
+pub use tee_api::{Identity, Login, Protocol, Signer, TaId, TeeError};
 pub use zeroize::Zeroizing;
 
 /// Keys and algorithms: see [`Context::generate_key`] and its neighbours.

@@ -14,17 +14,19 @@ use zeroize::Zeroizing;
 
 /// Runs the TA of this process until the trusted OS closes its channel.
 ///
-/// It locks the process in first; a kernel that can't is no reason to stay out of service, the
-/// trusted OS reports that weakness for all its processes.
+/// The trusted OS locked the process in before its first instruction; this takes away what only
+/// the start of a program needs.
 #[must_use]
 pub fn run<T: TrustedApplication>() -> ExitCode {
     // SAFETY: the trusted OS starts a TA with its channel on this descriptor, and nothing else
     // in this process takes it.
-    let channel = Channel(unsafe { OwnedFd::from_raw_fd(CHANNEL_FD) });
+    let socket = unsafe { OwnedFd::from_raw_fd(CHANNEL_FD) };
+    let channel = Channel { socket, cancelled: false };
     if let Err(error) = sandbox::enter_as_ta() {
         eprintln!("{}: {error}", <T::Protocol as Protocol>::NAME);
         return ExitCode::FAILURE;
     }
+    give_large_blocks_back();
     match serve::<T>(channel) {
         ChannelError::Closed => ExitCode::SUCCESS,
         error => {
@@ -34,31 +36,82 @@ pub fn run<T: TrustedApplication>() -> ExitCode {
     }
 }
 
+/// A block from this size on is a mapping of its own, which goes when it is freed. The C library
+/// would keep large ones in the heap after a while, where small ones break them up: what is used
+/// at most at a time would say nothing about the memory that is taken.
+const LARGE_BYTES: libc::c_int = 128 * 1024;
+
+fn give_large_blocks_back() {
+    // SAFETY: sets a number of the allocator, before any second thread exists.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
+}
+
 /// Gives memory that was freed back to the kernel, after work that took much of it.
 pub fn return_freed_memory() {
     // SAFETY: the C library's allocator may be told so at any time; nothing in use moves.
     unsafe { libc::malloc_trim(0) };
 }
 
-struct Channel(OwnedFd);
+/// The one way out.
+struct Channel {
+    socket: OwnedFd,
+    /// Whether the request that is worked on was withdrawn.
+    cancelled: bool,
+}
+
+impl Channel {
+    /// Waits for the answer to a system call.
+    fn answer(&mut self) -> Result<SyscallReply, TeeError> {
+        loop {
+            match channel::receive(&self.socket).map_err(lost)? {
+                ToTa::Answer(reply) => return Ok(reply),
+                ToTa::Cancel => self.cancelled = true,
+                _ => {
+                    let reason = "a request where an answer was due";
+                    return Err(TeeError::Communication(reason.into()));
+                }
+            }
+        }
+    }
+
+    /// Waits for the next request. What is withdrawn here was done already.
+    fn request(&mut self) -> Result<ToTa, ChannelError> {
+        self.cancelled = false;
+        loop {
+            match channel::receive(&self.socket)? {
+                ToTa::Cancel => {}
+                request => return Ok(request),
+            }
+        }
+    }
+}
 
 impl TrustedOs for Channel {
     fn call(&mut self, _: TaId, syscall: Syscall) -> Result<SyscallReply, TeeError> {
-        let lost = |error: ChannelError| TeeError::Communication(error.to_string());
-        channel::send(&self.0, &FromTa::Syscall(syscall)).map_err(lost)?;
-        match channel::receive(&self.0).map_err(lost)? {
-            ToTa::Answer(reply) => Ok(reply),
-            _ => Err(TeeError::Communication("a request where an answer was due".into())),
-        }
+        channel::send(&self.socket, &FromTa::Syscall(syscall)).map_err(lost)?;
+        self.answer()
     }
+
+    fn is_cancelled(&mut self) -> bool {
+        if !self.cancelled {
+            // While a request is worked on nothing else comes by itself; where the channel is
+            // broken, nobody waits either.
+            self.cancelled = !matches!(channel::try_receive::<ToTa>(&self.socket), Ok(None));
+        }
+        self.cancelled
+    }
+}
+
+fn lost(error: ChannelError) -> TeeError {
+    TeeError::Communication(error.to_string())
 }
 
 fn serve<T: TrustedApplication>(mut channel: Channel) -> ChannelError {
     let mut instance = Instance::<T>::default();
     loop {
-        let served = channel::receive(&channel.0).and_then(|request| {
+        let served = channel.request().and_then(|request| {
             let reply = instance.handle(&mut channel, request);
-            channel::send(&channel.0, &reply)
+            channel::send(&channel.socket, &reply)
         });
         if let Err(error) = served {
             return error;
@@ -97,7 +150,9 @@ impl<T: TrustedApplication> Instance<T> {
                 .map_err(|error| TeeError::BadParameters(format!("the command: {error}")))
                 .and_then(|command| self.ta.begin(&mut context, session, command)),
             ToTa::Answered { question, answer } => self.resume(&mut context, question, answer),
-            ToTa::Answer(_) => Err(TeeError::BadState("no answer was due".into())),
+            ToTa::Answer(_) | ToTa::Cancel => {
+                Err(TeeError::BadState("nothing was asked or begun".into()))
+            }
         };
         self.outcome(step)
     }

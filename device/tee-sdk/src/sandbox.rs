@@ -1,6 +1,6 @@
 //! How a process of the TEE locks itself in.
 //!
-//! Three layers, each enough against a different mistake: no new privileges, no dumps and no
+//! Layers, each enough against a different mistake: no new privileges, no dumps and no
 //! tracing; Landlock with no rule at all (no file, no port, no signal to others); a list of
 //! the few system calls that are left. Opening files answers `EACCES`, because libraries probe
 //! for some; every other call that is not on the list ends the process.
@@ -9,12 +9,14 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus,
     Scope,
 };
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
 };
 use std::collections::BTreeMap;
+use std::io;
 
 /// Why a process could not be locked in.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +41,9 @@ pub enum Landlock {
     Missing,
 }
 
-/// What all processes of the TEE may call: memory, time, their own descriptors, their end.
+/// What all processes of the TEE may call: memory, their own descriptors, their end.
 const BASE: &[i64] = &[
     libc::SYS_brk,
-    libc::SYS_clock_gettime,
     libc::SYS_close,
     libc::SYS_exit,
     libc::SYS_exit_group,
@@ -82,21 +83,72 @@ const PROBES: &[i64] = &[
     libc::SYS_statx,
 ];
 
-/// Locks a TA in: nothing is left but its channel, memory and its end.
+/// What the first instructions of a static program call besides, and becoming it.
+const START: &[i64] = &[
+    libc::SYS_arch_prctl,
+    libc::SYS_close_range,
+    libc::SYS_dup2,
+    libc::SYS_getppid,
+    libc::SYS_prlimit64,
+    libc::SYS_rseq,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_seccomp,
+    libc::SYS_set_robust_list,
+    libc::SYS_set_tid_address,
+    libc::SYS_setrlimit,
+];
+
+/// Takes away from a TA what only the start of a program needs. All else the trusted OS took
+/// before the program's first instruction ([`lock_in_program`]).
 pub fn enter_as_ta() -> Result<(), SandboxError> {
-    // What this kernel lacks, the trusted OS reports for all processes of the TEE.
-    let _ = crate::isolation::isolate();
     close_to_observers()?;
+    // The generator of the crypto library looks around once; after this it has what it needs.
     crypto::random(&mut [0; 32]);
-    let _ = deny_files_and_network();
     allow_only(&[])
+}
+
+/// Locks this process in, and the program that it then becomes: that one need not be trusted to
+/// do so. From here on no file, no port, no signal to others, no clock, and only the calls of a
+/// program's start.
+pub fn lock_in_program() -> Result<(), SandboxError> {
+    rustix::thread::set_no_new_privs(true)?;
+    setrlimit(Resource::Core, NOTHING)?;
+    let _ = deny_files_and_network();
+    deny_clock()?;
+    let no_way_back = vec![
+        rule(0, SeccompCmpOp::Eq, libc::PR_SET_NO_NEW_PRIVS as u64)?,
+        rules(&[(0, libc::PR_SET_DUMPABLE as u64), (1, 0)])?,
+        rules(&[(0, libc::PR_SET_PDEATHSIG as u64), (1, libc::SIGKILL as u64)])?,
+    ];
+    let by_descriptor = vec![rule(4, SeccompCmpOp::Eq, libc::AT_EMPTY_PATH as u64)?];
+    let special = [(libc::SYS_prctl, no_way_back), (libc::SYS_execveat, by_descriptor)];
+    Filters::new(START, special)?.apply()
+}
+
+const NOTHING: Rlimit = Rlimit { current: Some(0), maximum: Some(0) };
+
+/// Reading the processor's counter ends the process from here on, and with it every clock that
+/// the C library could read without a system call.
+#[cfg(target_arch = "x86_64")]
+fn deny_clock() -> Result<(), SandboxError> {
+    // SAFETY: takes two numbers; what it changes is how this thread's `rdtsc` ends.
+    match unsafe { libc::prctl(libc::PR_SET_TSC, libc::PR_TSC_SIGSEGV) } {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO).into()),
+    }
+}
+
+/// Other processors have no such switch: their counter stays readable.
+#[cfg(not(target_arch = "x86_64"))]
+const fn deny_clock() -> Result<(), SandboxError> {
+    Ok(())
 }
 
 /// No new privileges, no core dump, and no `ptrace` or `/proc/PID/mem` for processes of the
 /// same user.
 pub fn close_to_observers() -> Result<(), SandboxError> {
     rustix::thread::set_no_new_privs(true)?;
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    setrlimit(Resource::Core, NOTHING)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }
@@ -121,22 +173,44 @@ pub fn deny_files_and_network() -> Landlock {
 /// From here on this process may make the calls of every TEE process and those in `more`; no
 /// memory becomes executable.
 pub fn allow_only(more: &[i64]) -> Result<(), SandboxError> {
-    let refused = |error: seccompiler::Error| SandboxError::Seccomp(error.to_string());
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        BASE.iter().chain(PROBES).chain(more).map(|&call| (call, Vec::new())).collect();
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        rules.insert(call, vec![not_executable()?]);
+    Filters::new(more, [])?.apply()
+}
+
+/// Compiled lists of calls.
+#[derive(Debug)]
+struct Filters {
+    probes: BpfProgram,
+    list: BpfProgram,
+}
+
+impl Filters {
+    /// The calls of every TEE process, those in `more`, and `special` ones under conditions of
+    /// which one must hold.
+    fn new(
+        more: &[i64],
+        special: impl IntoIterator<Item = (i64, Vec<SeccompRule>)>,
+    ) -> Result<Self, SandboxError> {
+        let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+            BASE.iter().chain(PROBES).chain(more).map(|&call| (call, Vec::new())).collect();
+        for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+            rules.insert(call, vec![not_executable()?]);
+        }
+        // Only to end itself: `abort` and `raise`.
+        rules.insert(libc::SYS_tgkill, vec![signals_itself()?]);
+        rules.extend(special);
+        let list = compile(rules, SeccompAction::KillProcess, SeccompAction::Allow)?;
+        let probes = PROBES.iter().filter(|call| !more.contains(call));
+        let probes = probes.map(|&call| (call, Vec::new())).collect();
+        let deny = SeccompAction::Errno(libc::EACCES as u32);
+        Ok(Self { probes: compile(probes, SeccompAction::Allow, deny)?, list })
     }
-    // Only to end itself: `abort` and `raise`.
-    rules.insert(libc::SYS_tgkill, vec![signals_itself()?]);
-    let list = compile(rules, SeccompAction::KillProcess, SeccompAction::Allow)?;
-    let probes = PROBES.iter().filter(|call| !more.contains(call));
-    let probes = probes.map(|&call| (call, Vec::new())).collect();
-    let deny = SeccompAction::Errno(libc::EACCES as u32);
-    let probes = compile(probes, SeccompAction::Allow, deny)?;
-    // The list comes last: installing a filter is itself not on it.
-    seccompiler::apply_filter(&probes).map_err(refused)?;
-    seccompiler::apply_filter(&list).map_err(refused)
+
+    fn apply(&self) -> Result<(), SandboxError> {
+        let refused = |error: seccompiler::Error| SandboxError::Seccomp(error.to_string());
+        // The list comes last: installing a filter need not be on it.
+        seccompiler::apply_filter(&self.probes).map_err(refused)?;
+        seccompiler::apply_filter(&self.list).map_err(refused)
+    }
 }
 
 fn not_executable() -> Result<SeccompRule, SandboxError> {
@@ -153,6 +227,15 @@ fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule,
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
         .and_then(|condition| SeccompRule::new(vec![condition]))
         .map_err(|error| SandboxError::Seccomp(error.to_string()))
+}
+
+/// All of these arguments have these values.
+fn rules(arguments: &[(u8, u64)]) -> Result<SeccompRule, SandboxError> {
+    let equal = |&(argument, value)| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+    };
+    let conditions = arguments.iter().map(equal).collect::<Result<_, _>>();
+    conditions.and_then(SeccompRule::new).map_err(|error| SandboxError::Seccomp(error.to_string()))
 }
 
 fn compile(

@@ -88,6 +88,7 @@ impl Order {
             cloud,
             files: Vec::new(),
             updates,
+            ta_signers: maker.map(|maker| maker.ta_signers().to_vec()).unwrap_or_default(),
             verity_error_mode: VerityErrorMode::Managed,
         })
     }

@@ -66,7 +66,7 @@ fn two_servers_do_not_share_a_state() {
 }
 
 /// A person looks at the phone before going on; so does this.
-fn until_up(command: &str, state: &Path) {
+pub(crate) fn until_up(command: &str, state: &Path) {
     if command != "holdfast device boot" {
         return;
     }

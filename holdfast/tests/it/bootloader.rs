@@ -159,6 +159,7 @@ fn flash_own_system(owned: &Owned, key: &AvbKey) {
         rollback: RollbackIndexes::all(1),
         cloud: None,
         files: Vec::new(),
+        ta_signers: Vec::new(),
         updates: None,
         verity_error_mode: VerityErrorMode::Managed,
     };

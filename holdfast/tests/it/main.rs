@@ -1,6 +1,7 @@
 //! The story, as a stranger would run it.
 
 mod alone;
+mod applications;
 mod bootloader;
 mod browser;
 mod document;

@@ -49,6 +49,7 @@ impl Running {
                 mode: 0o644,
                 content: b"almanac of tides\n".repeat(50_000),
             }],
+            ta_signers: Vec::new(),
             updates: None,
             verity_error_mode: VerityErrorMode::Managed,
         };

@@ -17,15 +17,23 @@ use std::time::{Duration, Instant};
 pub(crate) fn named(filter: &str) -> Result<Vec<Contest>> {
     disk::clear()?;
     // These need no story, and whoever names them wants nothing else.
-    let of_tools = ["verity", "update", "engine"].into_iter().find(|tool| filter.starts_with(tool));
+    let tools = ["verity", "update", "engine", "tee"];
+    let of_tools = tools.into_iter().find(|tool| filter.starts_with(tool));
     let mut contests = match of_tools {
         Some("verity") => verity::contests()?,
         Some("engine") => super::engine::all()?,
+        Some("tee") => super::tee::contests()?,
         Some(_) => super::updates::all()?,
-        None => [of_story()?, verity::contests()?, super::updates::all()?, super::engine::all()?]
-            .into_iter()
-            .flatten()
-            .collect(),
+        None => [
+            of_story()?,
+            verity::contests()?,
+            super::updates::all()?,
+            super::engine::all()?,
+            super::tee::contests()?,
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     };
     contests.retain(|it| it.name.contains(filter));
     Ok(contests)

@@ -10,6 +10,7 @@ mod engine;
 mod folder;
 mod new_phone;
 mod story;
+mod tee;
 mod updates;
 mod verity;
 
@@ -33,8 +34,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let all = ["build", "--quiet", "--workspace", "--bins"];
     let tools = ["build", "--quiet", "--package", "holdfast"];
     let alone = ["verity", "update"].iter().any(|tool| filter.starts_with(tool));
-    // The engine's contests build what they take themselves.
-    if !filter.starts_with("engine") {
+    // The contests of the trusted OS build what they take themselves.
+    if !["engine", "tee"].iter().any(|tool| filter.starts_with(tool)) {
         cargo(if alone { &tools } else { &all })?;
     }
     let mut text = String::new();

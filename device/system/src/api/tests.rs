@@ -130,3 +130,46 @@ async fn sync_says_how_it_ended() {
         assert!(matches!(refused, Err(Error::Refused(r)) if r.error == "locked"));
     }
 }
+
+#[tokio::test]
+async fn s2_1_1_an_installed_application_is_there_again_after_a_restart_until_it_is_removed() {
+    const UUID: &str = "8e3f1a52-94c6-4f0e-8d51-6d2a1c5b7e90";
+    let bench = Bench::in_use().await;
+    let api = bench.api();
+    let image = format!("ta-counter {UUID}");
+    let installed: Value = api.put("/v1/ta").bytes(image).send_json().await.unwrap();
+    assert_eq!((&installed["name"], &installed["signer"]), (&json!("ta-counter"), &json!("maker")));
+    let command = json!({ "command": { "add": 2 } });
+    let called: Value =
+        api.post(&format!("/v1/ta/{UUID}/call")).json(&command).send_json().await.unwrap();
+    assert_eq!(called["reply"], json!({ "add": 2 }));
+
+    bench.tee.reboot();
+    assert!(bench.device.applications().unwrap().is_empty());
+    bench.device.load_applications();
+    let listed: Value = api.get("/v1/ta").send_json().await.unwrap();
+    assert_eq!(listed["applications"], json!([installed]));
+    api.delete(&format!("/v1/ta/{UUID}?signer=maker")).send().await.unwrap();
+    bench.tee.reboot();
+    bench.device.load_applications();
+    assert!(bench.device.applications().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn s2_1_1_what_is_no_image_and_no_uuid_is_refused() {
+    let bench = Bench::in_use().await;
+    let api = bench.api();
+    let code = |error: Result<_, Error>| match error {
+        Err(Error::Refused(refusal)) => refusal.error,
+        other => panic!("{:?}", other.map(drop)),
+    };
+    let refused = api.put("/v1/ta").bytes(&b"\xFF\xFF"[..]).send().await;
+    assert_eq!(code(refused), "tee_security");
+    let refused = api.put("/v1/ta").bytes(vec![0; (16 << 20) + 1]).send().await;
+    assert_eq!(code(refused), "bad_request");
+    assert_eq!(code(api.delete("/v1/ta/counter").send().await), "bad_request");
+    let none = "/v1/ta/8e3f1a52-94c6-4f0e-8d51-6d2a1c5b7e90";
+    assert_eq!(code(api.delete(none).send().await), "not_found");
+    let by = api.delete(&format!("{none}?signer=somebody")).send().await;
+    assert_eq!(code(by), "bad_request");
+}

@@ -7,8 +7,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde_bytes::ByteBuf;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command as Process};
+use tee_api::Login;
 use tee_api::keymint::{Command, KeyMint, Reply};
-use tee_api::ta::{CHANNEL_FD, FromTa, Login, SyscallReply, ToTa};
+use tee_api::ta::{CHANNEL_FD, FromTa, SyscallReply, ToTa};
 use tee_sdk::testing::FakeOs;
 use tee_sdk::{Protocol, TeeError, TrustedOs};
 
@@ -77,7 +78,7 @@ impl Drop for Ta {
 #[test]
 fn makes_keys_and_signs_behind_its_locks_and_ends_with_its_channel() {
     let mut ta = Ta::start();
-    ta.request(&ToTa::Open { session: 1, login: Login { uid: 0 } }).unwrap();
+    ta.request(&ToTa::Open { session: 1, login: Login::User { uid: 0 } }).unwrap();
     let Ok(Reply::Key { blob, public_key, .. }) =
         ta.call(&Command::GenerateKey { challenge: None })
     else {
@@ -104,7 +105,7 @@ fn makes_keys_and_signs_behind_its_locks_and_ends_with_its_channel() {
 #[test]
 fn can_not_be_watched() {
     let mut ta = Ta::start();
-    ta.request(&ToTa::Open { session: 1, login: Login { uid: 0 } }).unwrap();
+    ta.request(&ToTa::Open { session: 1, login: Login::User { uid: 0 } }).unwrap();
     let status = std::fs::read_to_string(format!("/proc/{}/status", ta.process.id())).unwrap();
     let line = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name));

@@ -1,9 +1,9 @@
 //! What TAs work on: queues, system calls, results, and death.
 
-use super::Os;
+use super::{Event, Os};
 use crate::prompts;
 use crate::syscalls::Answer;
-use crate::ta::{Job, Task};
+use crate::ta::{Caller, Job, Process, Task};
 use board::channel::{self, ChannelError};
 use rustix::io::Errno;
 use serde_bytes::ByteBuf;
@@ -24,46 +24,54 @@ impl Os {
         if ta.current.is_some() || ta.queue.is_empty() {
             return;
         }
-        if ta.channel.is_none() && self.start(at).is_err() {
+        if ta.process.is_none() && self.start(at).is_err() {
             return self.bury(at);
         }
         let ta = &mut self.tas[at];
-        let (Some(channel), Some(mut job)) = (&ta.channel, ta.queue.pop_front()) else { return };
-        let sent = channel::send(channel, &job.message());
+        let (Some(process), Some(mut job)) = (&ta.process, ta.queue.pop_front()) else { return };
+        let sent = channel::send(&process.channel, &job.message());
         ta.current = Some(job);
+        ta.stretch += 1;
+        self.watch.start();
         if sent.is_err() {
             self.bury(at);
         }
     }
 
     pub(super) fn start(&mut self, at: usize) -> Result<(), ChannelError> {
-        let started = self.spawner.start(at)?;
-        rustix::io::ioctl_fionbio(&started.channel, true)?;
         let ta = &mut self.tas[at];
-        ta.channel = Some(started.channel);
+        let started = self.spawner.start(&ta.program)?;
+        rustix::io::ioctl_fionbio(&started.channel, true)?;
+        self.events.watch(&started.channel, Event::Ta(at))?;
+        ta.process = Some(Process { channel: started.channel, pid: started.pid });
         ta.proven = false;
-        self.log.process(&ta.name, started.pid);
+        self.log.process(&ta.program.name, started.pid);
         Ok(())
     }
 
     pub(super) fn serve_ta(&mut self, at: usize) {
         let ta = &mut self.tas[at];
-        let Some(channel) = &ta.channel else { return };
-        match (channel::receive(channel), &ta.current) {
+        let Some(process) = &ta.process else { return };
+        match (channel::receive(&process.channel), &ta.current) {
             (Err(ChannelError::Os(Errno::AGAIN)), _) => {}
-            (Ok(FromTa::Done(result)), Some(_)) => {
+            (Ok(FromTa::Done(result)), Some(_)) if !ta.waiting => {
                 ta.proven = true;
                 if let Some(job) = ta.current.take() {
                     self.finish(at, job, result);
                 }
                 self.pump(at);
             }
-            (Ok(FromTa::Syscall(syscall)), Some(_)) => match self.syscall(at, syscall) {
-                Ok(Answer::Now(reply)) => self.answer(at, reply),
-                Ok(Answer::Later) => {}
-                Err(refused) => self.answer(at, SyscallReply::Refused(refused)),
-            },
-            (Ok(FromTa::Ask { question, title, detail, secret }), Some(_)) => {
+            (Ok(FromTa::Syscall(syscall)), Some(_)) if !ta.waiting => {
+                ta.waiting = true;
+                match self.syscall(at, syscall) {
+                    Ok(Answer::Now(reply)) => self.answer(at, reply),
+                    Ok(Answer::Later) => {}
+                    Err(refused) => self.answer(at, SyscallReply::Refused(refused)),
+                }
+            }
+            (Ok(FromTa::Ask { question, title, detail, secret }), Some(_))
+                if !ta.waiting && !ta.asking.contains_key(&question) =>
+            {
                 self.ask(at, question, prompts::prompt(title, detail, secret));
                 self.pump(at);
             }
@@ -74,87 +82,92 @@ impl Os {
 
     /// Answers the system call that the TA at `at` waits in.
     pub(crate) fn answer(&mut self, at: usize, reply: SyscallReply) {
-        let channel = self.tas[at].channel.as_ref();
-        let sent = channel.is_some_and(|fd| channel::send(fd, &ToTa::Answer(reply)).is_ok());
-        if !sent {
+        let ta = &mut self.tas[at];
+        ta.waiting = false;
+        let process = ta.process.as_ref();
+        let send = |process: &Process| channel::send(&process.channel, &ToTa::Answer(reply));
+        if process.is_none_or(|process| send(process).is_err()) {
             self.bury(at);
         }
     }
 
-    fn finish(&mut self, ta: usize, job: Job, result: Result<ByteBuf, TeeError>) {
-        let connection = job.connection.and_then(|id| self.connections.get_mut(&id));
-        let reply = match (job.task, result) {
-            (Task::Close, _) => Reply::Closed,
-            (_, Err(error)) => Reply::Refused(error),
-            (Task::Invoke(_) | Task::Resume { .. }, Ok(bytes)) => Reply::Done(bytes),
-            (Task::Open(_), Ok(_)) => {
-                let session = job.session;
-                match connection {
-                    Some(connection) => connection.sessions.insert(session, Some(ta)),
-                    // Who asked is gone: the session must not stay.
-                    None => {
-                        let close = Job { connection: None, session, task: Task::Close };
-                        self.tas[ta].queue.push_back(close);
-                        return;
-                    }
-                };
-                Reply::Opened { session }
-            }
-        };
-        if let Some(id) = job.connection {
-            self.reply(id, &reply);
+    /// A job is done, or never will be: tells whoever waits.
+    pub(super) fn finish(&mut self, ta: usize, job: Job, result: Result<ByteBuf, TeeError>) {
+        match job.caller {
+            Some(Caller::Connection(id)) => self.reply_to(id, ta, &job, result),
+            Some(Caller::Ta(at)) => self.answer_call(at, ta, &job, result),
+            None => self.end_unwanted(ta, &job, result.is_ok()),
         }
     }
 
-    /// A TA died. Its sessions are dead; who waits only for a new session gets one from the
-    /// next process, unless that would die the same way.
-    fn bury(&mut self, at: usize) {
-        let ta = &mut self.tas[at];
-        ta.channel = None;
-        // Its keys go with it.
-        ta.engine = Engine::new();
-        eprintln!("tee-os: {} died", ta.name);
-        let mut lost: Vec<Job> = ta.current.take().into_iter().collect();
-        let (opens, rest): (Vec<Job>, Vec<Job>) =
-            ta.queue.drain(..).partition(|job| ta.proven && matches!(job.task, Task::Open(_)));
-        ta.queue.extend(opens);
-        lost.extend(rest);
-        lost.extend(std::mem::take(&mut ta.asking).into_values());
-        let proven = std::mem::take(&mut ta.proven);
-        self.files.forget_ta(at);
-        self.prompts.withdraw(|(ta, _)| ta == at);
-        for connection in self.connections.values_mut() {
-            let sessions = connection.sessions.values_mut();
-            sessions.filter(|ta| **ta == Some(at)).for_each(|ta| *ta = None);
+    fn reply_to(&mut self, id: u64, ta: usize, job: &Job, result: Result<ByteBuf, TeeError>) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return self.end_unwanted(ta, job, result.is_ok());
+        };
+        let session = job.session;
+        let reply = match (&job.task, result) {
+            (Task::Close, _) => Reply::Closed,
+            (_, Err(error)) => Reply::Refused(error),
+            (Task::Open(_), Ok(_)) => {
+                connection.sessions.insert(session, Some(ta));
+                Reply::Opened { session }
+            }
+            (Task::Invoke(_) | Task::Resume { .. }, Ok(bytes)) => Reply::Done(bytes),
+        };
+        self.reply(id, &reply);
+    }
+
+    /// Who asked is gone: a session that began must not stay.
+    fn end_unwanted(&mut self, ta: usize, job: &Job, began: bool) {
+        if began && matches!(job.task, Task::Open(_)) {
+            self.tas[ta].queue.push_back(Job::new(None, job.session, Task::Close));
         }
+    }
+
+    /// A TA died, or must. Its sessions are dead; who waits only for a new session gets one from
+    /// the next process, unless that would die the same way.
+    pub(super) fn bury(&mut self, at: usize) {
+        let ta = &mut self.tas[at];
+        let proven = std::mem::take(&mut ta.proven);
+        if let Some(process) = ta.process.take() {
+            eprintln!("tee-os: {} died", ta.program.name);
+            // The spawner's own end is noticed elsewhere.
+            let _ = self.spawner.kill(process.pid);
+        }
+        let lost = self.mourn(at, proven);
         for job in lost {
             self.finish(at, job, Err(TeeError::TargetDead));
         }
         // One that never answered anything starts again when it is next called, not in a loop.
-        if proven && self.tas[at].channel.is_none() && self.start(at).is_ok() {
+        let ta = &self.tas[at];
+        if proven && !ta.removed && ta.process.is_none() && self.start(at).is_ok() {
             self.pump(at);
         }
     }
 
-    /// Ends what connection `id` wanted of the TA at `at`. What the TA began it hears the end
-    /// of: a question is turned away, a session is closed.
-    pub(super) fn forget(&mut self, at: usize, id: u64) {
+    /// Ends all that hung on the process of the TA at `at`; gives the jobs that it leaves.
+    fn mourn(&mut self, at: usize, proven: bool) -> Vec<Job> {
         let ta = &mut self.tas[at];
-        ta.queue.retain(|job| {
-            let begun = matches!(job.task, Task::Close | Task::Resume { .. });
-            begun || job.connection != Some(id)
-        });
-        let mut questions = Vec::new();
-        for (&question, job) in &ta.asking {
-            if job.connection == Some(id) {
-                questions.push(question);
-            }
+        let mut lost: Vec<Job> = ta.current.take().into_iter().collect();
+        let goes_on = proven && !ta.removed;
+        let (opens, rest): (Vec<Job>, Vec<Job>) =
+            ta.queue.drain(..).partition(|job| goes_on && matches!(job.task, Task::Open(_)));
+        ta.queue.extend(opens);
+        lost.extend(rest);
+        lost.extend(std::mem::take(&mut ta.asking).into_values());
+        let sessions = std::mem::take(&mut ta.sessions);
+        ta.calling = None;
+        ta.waiting = false;
+        // Its keys go with it.
+        ta.engine = Engine::new();
+        self.files.forget_ta(at);
+        self.prompts.withdraw(|(ta, _)| ta == at);
+        let connections = self.connections.values_mut().map(|it| &mut it.sessions);
+        for sessions in connections.chain(self.tas.iter_mut().map(|ta| &mut ta.sessions)) {
+            let with = sessions.values_mut().filter(|ta| **ta == Some(at));
+            with.for_each(|ta| *ta = None);
         }
-        let jobs = ta.current.iter_mut().chain(&mut ta.queue).chain(ta.asking.values_mut());
-        jobs.filter(|job| job.connection == Some(id)).for_each(|job| job.connection = None);
-        self.prompts.withdraw(|(ta, question)| ta == at && questions.contains(&question));
-        for question in questions {
-            self.resume(at, question, Err(TeeError::Cancelled));
-        }
+        self.abandon(Caller::Ta(at), sessions);
+        lost
     }
 }

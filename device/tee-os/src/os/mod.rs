@@ -1,8 +1,17 @@
 //! The trusted OS: TAs, the connections that call them, and the one loop that serves all.
 
+mod calls;
+mod events;
+mod install;
 mod jobs;
 mod requests;
 mod screen;
+mod watch;
+
+pub(crate) use events::{Event, Events};
+pub(crate) use watch::{Seen, Watch};
+
+use events::Ready;
 
 use crate::boot::Boot;
 use crate::clock::SecureClock;
@@ -15,7 +24,6 @@ use crate::storage::{FileStorage, SecureStorage};
 use crate::ta::Ta;
 use board::Silicon;
 use board::channel::{self, ChannelError};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -48,27 +56,16 @@ pub(crate) struct Os {
     pub(crate) clock: Option<SecureClock>,
     pub(crate) prompts: Prompts,
     pub(crate) tas: Vec<Ta>,
+    /// Who may sign TAs besides the maker.
+    pub(crate) signers: Vec<[u8; 32]>,
     pub(crate) spawner: Spawner,
     pub(crate) log: Log,
     pub(crate) doors: Doors,
+    pub(crate) events: Events,
+    pub(crate) watch: Watch,
     pub(crate) connections: BTreeMap<u64, Connection>,
     pub(crate) next_connection: u64,
     pub(crate) next_session: u32,
-}
-
-/// For a look without waiting.
-const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-
-/// Who wants attention.
-#[derive(Debug, Clone, Copy)]
-enum Event {
-    PowerGone,
-    Boot,
-    Connect,
-    Screen,
-    SpawnerGone,
-    Ta(usize),
-    Connection(u64),
 }
 
 impl Os {
@@ -76,6 +73,7 @@ impl Os {
     pub(crate) fn run(&mut self) -> Result<(), ChannelError> {
         let (name, pid) = self.spawner.process();
         self.log.process(name, pid);
+        self.watch_doors()?;
         for ta in 0..self.tas.len() {
             self.start(ta)?;
         }
@@ -90,6 +88,7 @@ impl Os {
                     Event::Boot => self.serve_boot(),
                     Event::Connect => self.connect(),
                     Event::Screen => self.serve_screen()?,
+                    Event::Tick => self.tick(),
                     Event::Ta(ta) => self.serve_ta(ta),
                     Event::Connection(id) => self.serve_connection(id),
                 }
@@ -97,17 +96,27 @@ impl Os {
         }
     }
 
+    fn watch_doors(&self) -> Result<(), Errno> {
+        self.events.watch(&self.doors.power, Event::PowerGone)?;
+        self.events.watch(&self.spawner, Event::SpawnerGone)?;
+        self.events.watch(&self.doors.listener, Event::Connect)?;
+        self.events.watch(&self.prompts, Event::Screen)?;
+        self.events.watch(&self.watch, Event::Tick)?;
+        let boot = self.doors.boot.as_ref();
+        boot.map_or(Ok(()), |boot| self.events.watch(boot, Event::Boot))
+    }
+
     /// Waits for somebody; until they come, tidies up.
-    fn wait(&mut self) -> Result<Vec<Event>, Errno> {
+    fn wait(&mut self) -> Result<Ready, Errno> {
         self.let_slow_keeper_go();
         if self.storage.as_ref().is_ok_and(SecureStorage::has_freed) {
-            let ready = self.ready(false)?;
+            let ready = self.events.ready(Some(Duration::ZERO))?;
             if !ready.is_empty() {
                 return Ok(ready);
             }
             self.tidy();
         }
-        self.ready(true)
+        self.events.ready(self.files.time_left())
     }
 
     fn tidy(&mut self) {
@@ -116,32 +125,6 @@ impl Os {
         {
             eprintln!("tee-os: {error}");
         }
-    }
-
-    /// Who wants attention; waits for somebody, or only looks.
-    fn ready(&self, wait: bool) -> Result<Vec<Event>, Errno> {
-        let mut events = vec![
-            (Event::PowerGone, self.doors.power.as_fd(), PollFlags::IN),
-            (Event::SpawnerGone, self.spawner.as_fd(), PollFlags::IN),
-            (Event::Connect, self.doors.listener.as_fd(), PollFlags::IN),
-            (Event::Screen, self.prompts.as_fd(), PollFlags::IN),
-        ];
-        events.extend(self.doors.boot.iter().map(|fd| (Event::Boot, fd.as_fd(), PollFlags::IN)));
-        let running = self.tas.iter().enumerate();
-        let running = running.filter_map(|(at, ta)| Some((at, ta.channel.as_ref()?)));
-        events.extend(running.map(|(at, fd)| (Event::Ta(at), fd.as_fd(), PollFlags::IN)));
-        events.extend(self.connections.iter().map(|(&id, connection)| {
-            // While its request is worked on, only its end is of interest.
-            let flags = if connection.busy { PollFlags::empty() } else { PollFlags::IN };
-            (Event::Connection(id), connection.as_fd(), flags)
-        }));
-        let mut fds: Vec<PollFd<'_>> =
-            events.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        let patience = self.files.time_left().map(timespec);
-        let timeout = if wait { patience.as_ref() } else { Some(&NO_TIME) };
-        rustix::io::retry_on_intr(|| poll(&mut fds, timeout))?;
-        let ready = fds.iter().zip(&events).filter(|(fd, _)| !fd.revents().is_empty());
-        Ok(ready.map(|(_, (event, ..))| *event).collect())
     }
 
     /// A keeper of files that took too long for one operation does not get another.
@@ -168,9 +151,4 @@ impl Os {
             self.doors.boot = None;
         }
     }
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    Timespec { tv_sec: seconds, tv_nsec: duration.subsec_nanos().into() }
 }

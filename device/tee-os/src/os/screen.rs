@@ -22,7 +22,8 @@ impl Os {
         ta.proven = true;
         let Some(job) = ta.current.take() else { return };
         // Whoever asked may be gone already.
-        let heard = job.connection.ok_or(TeeError::Cancelled);
+        let heard =
+            if job.caller.is_none() || job.cancelled { Err(TeeError::Cancelled) } else { Ok(()) };
         ta.asking.insert(question, job);
         let asked = heard.and(prompt).and_then(|prompt| self.prompts.ask((at, question), prompt));
         if let Err(refused) = asked {

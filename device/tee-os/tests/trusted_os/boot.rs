@@ -1,11 +1,12 @@
 //! The bootloaders' side: verifying bl2, rollback indexes, what was booted.
 
-use crate::device::{Device, TestBoard};
+use crate::device::{Device, Maker, TestBoard};
 use avb::{Algorithm, RsaPublicKeyBlob, VbmetaBuilder, hash_footer};
 use board::exec::{is_sealed, sealed};
 use board::secure::{BL1_COUNTER, TEE_COUNTER};
 use board::silicon::MonotonicCounter;
 use crypto::sign::{Hash, RsaKey};
+use factory::AvbKey;
 use rustix::fd::OwnedFd;
 use serde_bytes::ByteBuf;
 use std::io::Read;
@@ -16,12 +17,9 @@ use tee_api::gatekeeper::{self, Command, Gatekeeper};
 
 static MAKER: LazyLock<RsaKey> = LazyLock::new(|| RsaKey::generate(2048).unwrap());
 
-fn maker_key() -> RsaPublicKeyBlob {
-    RsaPublicKeyBlob::from_modulus(&MAKER.modulus()).unwrap()
-}
-
 fn device() -> Option<Device> {
-    Device::power_on(TestBoard::new(maker_key().digest()))
+    let key = AvbKey::new(RsaKey::from_pkcs8(MAKER.to_pkcs8()).unwrap()).unwrap();
+    Device::power_on(TestBoard::new(Maker::with(key)))
 }
 
 const EXECUTABLE: &[u8] = b"\x7FELF and so on";
@@ -56,7 +54,7 @@ fn indexes(device: &Device) -> Vec<u64> {
     trust(device).rollback_indexes
 }
 
-fn info(rollback_indexes: Vec<(u32, u64)>, boot_state: BootState) -> BootInfo {
+pub(crate) fn info(rollback_indexes: Vec<(u32, u64)>, boot_state: BootState) -> BootInfo {
     BootInfo {
         verified_boot_key: [1; 32],
         device_locked: true,

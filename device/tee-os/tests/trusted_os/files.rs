@@ -133,7 +133,12 @@ fn hostile_keepers_are_let_go_and_the_next_one_takes_over() {
         ("no message", |_| vec![0xFF; 5]),
         ("too long", |_| vec![0; channel::MAX_MESSAGE_BYTES + 1]),
         ("another request", |_| {
-            channel::encode(&ree::Request::Open { ta: tee_api::TaId([0; 16]) }).unwrap()
+            channel::encode(&ree::Request::Open {
+                ta: tee_api::TaId([0; 16]),
+                signer: None,
+                login: tee_api::LoginMethod::Public,
+            })
+            .unwrap()
         }),
     ];
     let tee = device.tee();

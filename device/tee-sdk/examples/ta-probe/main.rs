@@ -4,13 +4,16 @@
 mod protocol;
 mod work;
 
-use protocol::{Change, Command, Probe, Reply};
+use protocol::{Change, Command, Other, Probe, Reply};
 use rustix::io::Errno;
 use serde_bytes::ByteBuf;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use tee_sdk::engine::{Attributes, Hash, KeyType, Usage};
-use tee_sdk::{Batch, Context, Login, Placement, TeeError, TrustedApplication};
+use tee_sdk::{
+    Batch, Context, Login, Peer, Placement, Protocol, Question, Step, TaId, TeeError,
+    TrustedApplication,
+};
 
 fn main() -> ExitCode {
     tee_sdk::run::<App>()
@@ -18,25 +21,49 @@ fn main() -> ExitCode {
 
 const MAC_KEY: Attributes =
     Attributes::new(KeyType::Hmac { hash: Hash::Sha256, bytes: 32 }, Usage::MAC);
+/// One that no probe's image declares.
+#[derive(Debug)]
+enum Undeclared {}
+
+impl Protocol for Undeclared {
+    const TA: TaId = TaId(*b"holdfast-gatekpr");
+    const NAME: &'static str = "ta-gatekeeper";
+    type Command = Command;
+    type Reply = Reply;
+}
 
 #[derive(Default)]
 struct App {
-    sessions: BTreeSet<u32>,
+    sessions: BTreeMap<u32, Login>,
+    other: Option<Peer<Other>>,
     worker: work::Worker,
 }
 
 impl TrustedApplication for App {
     type Protocol = Probe;
 
-    fn open(&mut self, _: &mut Context<'_>, session: u32, _: Login) -> Result<(), TeeError> {
-        self.sessions.insert(session);
+    fn open(&mut self, _: &mut Context<'_>, session: u32, login: Login) -> Result<(), TeeError> {
+        self.sessions.insert(session, login);
         Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        context: &mut Context<'_>,
+        session: u32,
+        command: Command,
+    ) -> Result<Step<Self>, TeeError> {
+        if matches!(command, Command::AskThePerson) {
+            let question = Question::confirm("May it?", "The probe asks.");
+            return Ok(Step::ask(question, |_, _, _| Ok(Step::Done(Reply::Done))));
+        }
+        self.invoke(context, session, command).map(Step::Done)
     }
 
     fn invoke(
         &mut self,
         context: &mut Context<'_>,
-        _session: u32,
+        session: u32,
         command: Command,
     ) -> Result<Reply, TeeError> {
         Ok(match command {
@@ -82,6 +109,23 @@ impl TrustedApplication for App {
                 context.leave_factory()?;
                 Reply::Done
             }
+            Command::Nothing | Command::AskThePerson => Reply::Done,
+            Command::WhoAmI => Reply::Login(self.sessions[&session].clone()),
+            Command::Compute { attentive } => compute(context, attentive)?,
+            Command::Allocate(bytes) => allocate(bytes),
+            Command::CallOther(command) => context.call_once::<Other>(*command)?,
+            Command::KeepSessionWithOther => {
+                self.other = Some(context.connect::<Other>()?);
+                Reply::Done
+            }
+            Command::CallUndeclared => {
+                context.connect::<Undeclared>()?;
+                Reply::Done
+            }
+            Command::Clock(clock) => outcome(read_clock(clock)),
+            Command::Execute => outcome(execute()),
+            Command::Signal(pid) => outcome(signal(pid)),
+            Command::Unlock => outcome(unlock()),
         })
     }
 
@@ -139,4 +183,52 @@ fn map_executable() -> Result<(), Errno> {
     let all = ProtFlags::READ | ProtFlags::WRITE | ProtFlags::EXEC;
     // SAFETY: a new mapping at an address of the kernel's choice; the call ends the process.
     unsafe { mmap_anonymous(std::ptr::null_mut(), 4096, all, MapFlags::PRIVATE) }.map(drop)
+}
+
+/// Until cancelled; an inattentive one until somebody ends the process.
+fn compute(context: &mut Context<'_>, attentive: bool) -> Result<Reply, TeeError> {
+    let mut sum = 0_u64;
+    loop {
+        sum = (0..100_000).fold(sum, |sum, it| std::hint::black_box(sum ^ it));
+        if attentive && context.is_cancelled() {
+            return Err(TeeError::Cancelled);
+        }
+    }
+}
+
+fn allocate(bytes: usize) -> Reply {
+    let memory = std::hint::black_box(vec![1_u8; bytes]);
+    Reply::Number(memory.iter().map(|byte| usize::from(*byte)).sum())
+}
+
+/// As the C library does it, which asks the kernel only where the processor does not tell.
+fn read_clock(clock: i32) -> Result<(), Errno> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one `timespec`, which outlives it.
+    match unsafe { libc::clock_gettime(clock, &raw mut time) } {
+        0 => Ok(()),
+        _ => Err(Errno::PERM),
+    }
+}
+
+fn execute() -> Result<(), Errno> {
+    let nothing = [std::ptr::null()];
+    // SAFETY: both tables end with a null pointer; where the call works this program is gone.
+    unsafe {
+        libc::fexecve(tee_api::ta::CHANNEL_FD, nothing.as_ptr(), nothing.as_ptr());
+    }
+    Err(Errno::PERM)
+}
+
+fn signal(pid: i32) -> Result<(), Errno> {
+    use rustix::process::{Pid, Signal, kill_process};
+    kill_process(Pid::from_raw(pid).ok_or(Errno::SRCH)?, Signal::KILL)
+}
+
+fn unlock() -> Result<(), Errno> {
+    // SAFETY: takes two numbers; what it changes is how this thread's `rdtsc` ends.
+    match unsafe { libc::prctl(libc::PR_SET_TSC, libc::PR_TSC_ENABLE) } {
+        0 => Ok(()),
+        _ => Err(Errno::PERM),
+    }
 }

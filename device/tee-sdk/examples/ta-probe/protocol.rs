@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use tee_api::{Protocol, TaId};
+use tee_api::{Login, Protocol, TaId};
 
 /// The probe's protocol.
 #[derive(Debug)]
@@ -50,6 +50,33 @@ pub(crate) enum Command {
     Work(Work, Place, u32),
     /// A service that is not for this TA. → `Done`
     LeaveFactory,
+    /// Nothing at all. → `Done`
+    Nothing,
+    /// Open a session as who opened this one. → `Login`
+    WhoAmI,
+    /// Compute until nobody waits for it any more, or for good. → refused `Cancelled`
+    Compute {
+        /// Look whether somebody still waits.
+        attentive: bool,
+    },
+    /// Ask for that many bytes of memory and write to all of them. → `Done`
+    Allocate(usize),
+    /// Call the second probe with a command. → what it replied
+    CallOther(Box<Self>),
+    /// As `CallOther`, in a session that is kept. → `Done`
+    KeepSessionWithOther,
+    /// Call one that the image does not declare. → `Done`
+    CallUndeclared,
+    /// Ask the person yes or no. → `Done`
+    AskThePerson,
+    /// Read the time that this clock shows. Ends the process.
+    Clock(i32),
+    /// Execute a program by path or out of a descriptor. → `Errno`, or ends the process
+    Execute,
+    /// Send a signal to a process. Ends the process.
+    Signal(i32),
+    /// Take a way back to what the start of the process gave up. Ends the process.
+    Unlock,
 }
 
 /// A change of an object in files.
@@ -104,4 +131,17 @@ pub(crate) enum Reply {
     Bytes(ByteBuf),
     /// Names.
     Names(Vec<String>),
+    /// Who opened the session.
+    Login(Login),
+}
+
+/// A second probe, which the first one may call: the same program under another UUID.
+#[derive(Debug)]
+pub(crate) enum Other {}
+
+impl Protocol for Other {
+    const TA: TaId = TaId(*b"holdfast-taother");
+    const NAME: &'static str = "ta-other";
+    type Command = Command;
+    type Reply = Reply;
 }

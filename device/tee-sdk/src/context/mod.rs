@@ -1,11 +1,13 @@
 //! The services of the trusted OS, typed: one file a service.
 
 mod board;
+mod calls;
 mod clock;
 pub(crate) mod engine;
 mod random;
 mod storage;
 
+pub use calls::Peer;
 pub use storage::{Batch, Storage};
 
 use tee_api::ta::{Syscall, SyscallReply};
@@ -16,6 +18,11 @@ use zeroize::Zeroizing;
 pub trait TrustedOs {
     /// Answers one. A refusal may come as an error or as [`SyscallReply::Refused`].
     fn call(&mut self, caller: TaId, syscall: Syscall) -> Result<SyscallReply, TeeError>;
+
+    /// Whether the request that the TA works on was withdrawn.
+    fn is_cancelled(&mut self) -> bool {
+        false
+    }
 }
 
 /// What a TA holds while it serves a request.

@@ -4,8 +4,8 @@ use super::FakeOs;
 use crate::{Instance, Question, TrustedApplication};
 use board::channel;
 use serde_bytes::ByteBuf;
-use tee_api::ta::{FromTa, Login, ToTa, Typed};
-use tee_api::{Protocol, TeeError};
+use tee_api::ta::{FromTa, ToTa, Typed};
+use tee_api::{Login, Protocol, TeeError};
 
 /// A TA that runs in the test. Starting another one from the same [`FakeOs`] is what a panic
 /// and a clean restart look like.
@@ -17,7 +17,12 @@ pub struct Harness<T: TrustedApplication> {
 impl<T: TrustedApplication> Harness<T> {
     /// A caller's `uid` opens session `session`. [`Harness::call`] needs none.
     pub fn open(&mut self, session: u32, uid: u32) -> Result<(), TeeError> {
-        self.finish(ToTa::Open { session, login: Login { uid } }).map(drop)
+        self.open_as(session, Login::User { uid })
+    }
+
+    /// A caller opens session `session`.
+    pub fn open_as(&mut self, session: u32, login: Login) -> Result<(), TeeError> {
+        self.finish(ToTa::Open { session, login }).map(drop)
     }
 
     /// Runs a command in session 1; questions get the answers that the test set.

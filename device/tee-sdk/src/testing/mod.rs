@@ -4,6 +4,7 @@
 //! (which the test moves), prompts (which the test answers), life cycle, boot info. Commands
 //! and replies pass through their encoding.
 
+mod calls;
 mod clock;
 mod engine;
 mod harness;
@@ -13,6 +14,7 @@ pub use harness::{Asked, Harness};
 
 use crate::context::TrustedOs;
 use crate::{Instance, Question, TrustedApplication};
+use calls::Peers;
 use clock::{FakeClock, millis};
 use serde_bytes::ByteBuf;
 use std::cell::{RefCell, RefMut};
@@ -41,6 +43,8 @@ struct State {
     prompts: Vec<Question>,
     writes_left: Option<u32>,
     engines: BTreeMap<TaId, Engine>,
+    peers: Peers,
+    cancelled: bool,
 }
 
 /// The trusted OS in memory. A clone is the same OS.
@@ -73,6 +77,8 @@ impl FakeOs {
             prompts: Vec::new(),
             writes_left: None,
             engines: BTreeMap::new(),
+            peers: Peers::default(),
+            cancelled: false,
         })))
     }
 
@@ -126,6 +132,11 @@ impl FakeOs {
     #[must_use]
     pub fn prompts(&self) -> Vec<Question> {
         self.state().prompts.clone()
+    }
+
+    /// From now on whoever calls withdraws what they asked, while the TA works on it.
+    pub fn cancels(&self, cancelled: bool) {
+        self.state().cancelled = cancelled;
     }
 
     /// Sets what was booted.
@@ -185,6 +196,7 @@ impl State {
     fn answer(&mut self, ta: TaId, syscall: Syscall) -> Result<SyscallReply, TeeError> {
         Ok(match syscall {
             Syscall::Engine(call) => SyscallReply::Engine(self.engine(ta, call)?),
+            Syscall::Call(call) => SyscallReply::Call(self.peers.answer(call)?),
             Syscall::Random { bytes } => random(bytes)?,
             Syscall::Storage(call) => SyscallReply::Storage(self.storage(ta, call)?),
             Syscall::Uptime => SyscallReply::Number(millis(self.uptime)),
@@ -237,5 +249,9 @@ fn random(bytes: u16) -> Result<SyscallReply, TeeError> {
 impl TrustedOs for FakeOs {
     fn call(&mut self, caller: TaId, syscall: Syscall) -> Result<SyscallReply, TeeError> {
         self.state().answer(caller, syscall)
+    }
+
+    fn is_cancelled(&mut self) -> bool {
+        self.state().cancelled
     }
 }

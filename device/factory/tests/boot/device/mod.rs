@@ -90,6 +90,7 @@ impl Workshop {
             },
             rollback,
             cloud: None,
+            ta_signers: Vec::new(),
             files: Vec::new(),
             updates: None,
             verity_error_mode: VerityErrorMode::Managed,

@@ -1,12 +1,13 @@
 //! An emulated board inside the test: everything that the trusted OS inherits.
 
-use board::report::Record;
+use board::report::{Record, Verdict};
 use board::secure::{Request, answer};
 use board::silicon::{CryptoEngine, Fuses, Huk, MonotonicCounter, Rpmb, Timer, Trng};
 use board::ui::{FromScreen, ToScreen};
 use board::{LifeCycle, SiliconError, channel};
 use crypto::kdf::hkdf_sha256;
 use crypto::mac::hmac_sha256;
+use factory::{AvbKey, KeySize};
 use rpmb::{MemoryStore, RpmbDevice};
 use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
@@ -14,10 +15,46 @@ use std::io::BufRead;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 
+/// Who made the board: their key, and what they sign.
+pub(crate) struct Maker {
+    pub(crate) key: AvbKey,
+    version: AtomicU64,
+    admitted: Mutex<Vec<[u8; 32]>>,
+}
+
+impl Maker {
+    /// With a fresh key.
+    pub(crate) fn new() -> Arc<Self> {
+        Self::with(AvbKey::generate(KeySize::Rsa2048).unwrap())
+    }
+
+    pub(crate) fn with(key: AvbKey) -> Arc<Self> {
+        Arc::new(Self { key, version: AtomicU64::new(1), admitted: Mutex::default() })
+    }
+
+    /// The version of the TAs in the next power-on's tee image.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(SeqCst)
+    }
+
+    pub(crate) fn set_version(&self, version: u64) {
+        self.version.store(version, SeqCst);
+    }
+
+    /// Who may sign TAs besides, from the next power-on.
+    pub(crate) fn admitted(&self) -> Vec<[u8; 32]> {
+        self.admitted.lock().unwrap().clone()
+    }
+
+    pub(crate) fn admit(&self, digest: [u8; 32]) {
+        self.admitted.lock().unwrap().push(digest);
+    }
+}
+
 /// Fuses, HUK, RPMB, clock: what outlives power-off, and the clock.
 pub(crate) struct TestBoard {
+    pub(crate) maker: Arc<Maker>,
     huk: [u8; 32],
-    root_key_hash: [u8; 32],
     counters: Mutex<[u64; 8]>,
     factory: AtomicBool,
     uptime_ms: AtomicU64,
@@ -25,10 +62,10 @@ pub(crate) struct TestBoard {
 }
 
 impl TestBoard {
-    pub(crate) fn new(root_key_hash: [u8; 32]) -> Arc<Self> {
+    pub(crate) fn new(maker: Arc<Maker>) -> Arc<Self> {
         Arc::new(Self {
+            maker,
             huk: crypto::random_array(),
-            root_key_hash,
             counters: Mutex::default(),
             factory: AtomicBool::new(true),
             uptime_ms: AtomicU64::new(1000),
@@ -38,7 +75,7 @@ impl TestBoard {
 
     /// The same board with another HUK: what a chip from elsewhere is soldered to.
     pub(crate) fn with_chip_of(other: &Self) -> Arc<Self> {
-        let board = Self::new(other.root_key_hash);
+        let board = Self::new(Arc::clone(&other.maker));
         *board.rpmb.lock().unwrap() = RpmbDevice::new(other.rpmb.lock().unwrap().store().clone());
         board
     }
@@ -66,7 +103,7 @@ impl TestBoard {
 
 impl Fuses for TestBoard {
     fn root_key_hashes(&self) -> Result<Vec<[u8; 32]>, SiliconError> {
-        Ok(vec![[0; 32], self.root_key_hash])
+        Ok(vec![[0; 32], self.maker.key.digest()])
     }
 
     fn serial(&self) -> Result<String, SiliconError> {
@@ -237,6 +274,17 @@ impl BootLog {
         let records =
             self.changed.wait_while(records, |records| pids(records).len() < count).unwrap();
         pids(&records)
+    }
+
+    /// The verdicts on images of `name`, oldest first.
+    pub(crate) fn verdicts(&self, name: &str) -> Vec<Verdict> {
+        let verdict = |record: &Record| match record {
+            Record::TrustedApplication(application) if application.name == name => {
+                Some(application.verdict.clone())
+            }
+            _ => None,
+        };
+        self.records.lock().unwrap().iter().filter_map(verdict).collect()
     }
 
     /// What the kernel was found to lack.

@@ -2,10 +2,12 @@
 
 mod board;
 
-pub(crate) use self::board::{BootLog, Screen, TestBoard};
+pub(crate) use self::board::{BootLog, Maker, Screen, TestBoard};
+use crate::probe::Probe;
 use ::board::exec::{Launch, sealed};
 use ::board::report::{BootArgs, Slot};
 use ::board::{argument, channel, fds};
+use factory::{Application, AvbKey, loadable_part};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with, socketpair,
@@ -14,10 +16,8 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tee_api::boot::{Reply, Request};
+use tee_api::gatekeeper::Gatekeeper;
 use tee_client::Tee;
-
-/// The probe's identifier, as the `tee` image carries it.
-const PROBE_ID: &[u8; 16] = b"holdfast-taprobe";
 
 /// A device that is powered on.
 pub(crate) struct Device {
@@ -34,12 +34,12 @@ impl Device {
     /// A board from the factory, powered on. `None`, and a line that says why, where the TAs
     /// were not built.
     pub(crate) fn new() -> Option<Self> {
-        Self::power_on(TestBoard::new([7; 32]))
+        Self::power_on(TestBoard::new(Maker::new()))
     }
 
     /// Powers `board` on and waits until the TEE is up.
     pub(crate) fn power_on(board: Arc<TestBoard>) -> Option<Self> {
-        Self::launch(board, Path::new(env!("CARGO_BIN_EXE_tee-os")), &[])
+        Self::launch(board, &programs().join("tee-os"), &[])
     }
 
     /// As [`Self::power_on`], in a time namespace where the machine's counters say ten days more.
@@ -51,14 +51,15 @@ impl Device {
         let tried = std::process::Command::new(unshare).args(&arguments).arg("true").status();
         let works = tried.is_ok_and(|status| status.success());
         assert!(works || std::env::var_os("CI").is_none(), "no time namespace");
-        let arguments = [arguments, vec![env!("CARGO_BIN_EXE_tee-os")]].concat();
+        let program = programs().join("tee-os");
+        let arguments = [arguments, vec![program.to_str().unwrap()]].concat();
         works.then(|| Self::launch(board, unshare, &arguments))?
     }
 
     /// Starts `program`, which is the trusted OS or starts it, with `before` in front of the
     /// trusted OS's argument.
     fn launch(board: Arc<TestBoard>, program: &Path, before: &[&str]) -> Option<Self> {
-        let image = image()?;
+        let image = image(&board.maker.key, board.maker.version(), &board.maker.admitted())?;
         board.reset_clock();
         let folder = tempfile::tempdir().unwrap();
         let (screen, log) = (Arc::new(Screen::default()), Arc::new(BootLog::default()));
@@ -169,20 +170,40 @@ fn listener(path: &Path) -> OwnedFd {
     socket
 }
 
-/// The `tee` image with gatekeeper and the probe.
-fn image() -> Option<OwnedFd> {
-    let folder = PathBuf::from(env!("CARGO_BIN_EXE_tee-os"));
-    let folder = folder.parent().unwrap();
-    let gatekeeper = program(&folder.join("ta-gatekeeper"), "cargo build -p ta-gatekeeper")?;
-    let probe = folder.join("examples/ta-probe");
-    let probe = program(&probe, "cargo build -p tee-sdk --example ta-probe")?;
+/// The `tee` image with gatekeeper and the probe, signed by `maker`; admits `signers`.
+fn image(maker: &AvbKey, version: u64, signers: &[[u8; 32]]) -> Option<OwnedFd> {
     let mut archive = bootimg::cpio::Writer::new();
+    let gatekeeper = Application::of::<Gatekeeper>(32 << 20, version);
+    let gatekeeper = signed(&gatekeeper, "ta-gatekeeper", maker)?;
+    archive.file("ta-gatekeeper", 0o400, &gatekeeper).unwrap();
+    let probe = signed(&probe(version), "examples/ta-probe", maker)?;
+    archive.file("ta-probe", 0o400, &probe).unwrap();
     archive.directory("etc", 0o755).unwrap();
-    archive.directory("etc/ta", 0o755).unwrap();
-    archive.file("etc/ta/ta-probe", 0o644, PROBE_ID).unwrap();
-    archive.file("ta-gatekeeper", 0o755, &gatekeeper).unwrap();
-    archive.file("ta-probe", 0o755, &probe).unwrap();
+    let signers = signers.iter().map(|digest| argument::hex(digest) + "\n");
+    archive.file("etc/ta-signers", 0o400, signers.collect::<String>().as_bytes()).unwrap();
     Some(sealed("tee", &archive.finish()).unwrap())
+}
+
+/// What is signed with the probe, unless a test wants something else.
+pub(crate) fn probe(version: u64) -> Application {
+    let more = vec![("cpu", "2000".into()), ("sessions", "8".into())];
+    Application { more, ..Application::of::<Probe>(8 << 20, version) }
+}
+
+/// A built program's image. `None`, and a line that says why, where it was not built.
+pub(crate) fn signed(application: &Application, path: &str, key: &AvbKey) -> Option<Vec<u8>> {
+    let build = match path.strip_prefix("examples/") {
+        Some(example) => format!("cargo build -p tee-sdk --example {example}"),
+        None => format!("cargo build -p {path}"),
+    };
+    let program = program(&programs().join(path), &build)?;
+    Some(application.sign(&loadable_part(&program).unwrap(), key, &[5; 32]).unwrap())
+}
+
+/// Where programs are built: this one lies in a folder beside them.
+fn programs() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.parent().and_then(Path::parent).unwrap().to_owned()
 }
 
 fn program(path: &Path, build: &str) -> Option<Vec<u8>> {

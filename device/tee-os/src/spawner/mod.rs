@@ -1,57 +1,40 @@
-//! Starts TA processes: a small process that the trusted OS forks off before it knows any
-//! secret. When it ends, the kernel ends them. Each TA locks itself in as it starts
-//! (`tee_sdk::isolation` says why not earlier).
+//! Starts and ends TA processes: a small process that the trusted OS forks off before it knows
+//! any secret. When it ends, the kernel ends them. A TA's program is locked in before its first
+//! instruction, see [`child`].
+
+mod child;
 
 use crate::image::Program;
 use board::channel::{self, ChannelError};
-use board::exec::Launch;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
     recvmsg, socketpair, sockopt,
 };
-use rustix::process::{WaitOptions, waitpid};
+use serde::{Deserialize, Serialize};
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use tee_api::ta::CHANNEL_FD;
-use tee_sdk::{isolation, sandbox};
 
 /// What a new TA process says before it becomes the TA, so that the kernel tells who it is.
 const HELLO: [u8; 1] = [0xF6];
 
-/// System calls beyond those of every TEE process: what starting a static program takes, and
-/// what that program needs to lock itself in.
-const STARTS_PROGRAMS: &[i64] = &[
-    libc::SYS_arch_prctl,
-    libc::SYS_capget,
-    libc::SYS_capset,
-    libc::SYS_chdir,
-    libc::SYS_clone,
-    libc::SYS_close_range,
-    libc::SYS_dup2,
-    libc::SYS_execveat,
-    libc::SYS_getgid,
-    libc::SYS_getppid,
-    libc::SYS_getuid,
-    libc::SYS_landlock_create_ruleset,
-    libc::SYS_landlock_restrict_self,
-    libc::SYS_mount,
-    libc::SYS_openat,
-    libc::SYS_pipe2,
-    libc::SYS_pivot_root,
-    libc::SYS_prctl,
-    libc::SYS_prlimit64,
-    libc::SYS_rseq,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_seccomp,
-    libc::SYS_set_robust_list,
-    libc::SYS_set_tid_address,
-    libc::SYS_setrlimit,
-    libc::SYS_umount2,
-    libc::SYS_unshare,
-    libc::SYS_wait4,
-];
+/// What the trusted OS tells the spawner.
+#[derive(Debug, Serialize, Deserialize)]
+enum Order {
+    /// Start a program. Beside it: the TA's end of its channel, the executable.
+    Start {
+        /// Its `argv[0]`.
+        name: String,
+        /// Bytes of memory that it may ask for.
+        memory_bytes: u64,
+    },
+    /// End a program that was started.
+    Kill {
+        /// As it said hello.
+        pid: i32,
+    },
+}
 
 /// The spawner's name among the processes.
 const NAME: &std::ffi::CStr = c"tee-spawner";
@@ -73,7 +56,7 @@ pub(crate) struct Started {
 impl Spawner {
     /// Forks the spawner off. In it, everything in `keep_out` is closed. Must be called while
     /// the process has one thread.
-    pub(crate) fn fork(programs: &[Program], keep_out: &[BorrowedFd<'_>]) -> io::Result<Self> {
+    pub(crate) fn fork(keep_out: &[BorrowedFd<'_>]) -> io::Result<Self> {
         let (ours, theirs) = pair()?;
         // SAFETY: this process has one thread, so the child may do whatever it could do.
         match unsafe { libc::fork() } {
@@ -85,7 +68,7 @@ impl Spawner {
                     // owners in the parent are not affected.
                     unsafe { rustix::io::close(rustix::fd::AsRawFd::as_raw_fd(fd)) };
                 }
-                let code = i32::from(serve(&theirs, programs).is_err());
+                let code = i32::from(child::serve(&theirs).is_err());
                 // SAFETY: ends the child without running the parent's exit handlers.
                 unsafe { libc::_exit(code) }
             }
@@ -98,15 +81,22 @@ impl Spawner {
         (NAME.to_str().expect("the name is ASCII"), self.pid)
     }
 
-    /// Starts the program at `index` of those that the spawner was made with.
-    pub(crate) fn start(&self, index: usize) -> Result<Started, ChannelError> {
+    /// Starts a program.
+    pub(crate) fn start(&self, program: &Program) -> Result<Started, ChannelError> {
         let (ours, theirs) = pair()?;
         sockopt::set_socket_passcred(&ours, true)?;
-        channel::send_with_fds(&self.channel, &(index as u32), &[theirs.as_fd()])?;
+        let order =
+            Order::Start { name: program.name.clone(), memory_bytes: program.limits.memory_bytes };
+        channel::send_with_fds(&self.channel, &order, &[theirs.as_fd(), program.file.as_fd()])?;
         drop(theirs);
         let pid = receive_hello(&ours)?;
         sockopt::set_socket_passcred(&ours, false)?;
         Ok(Started { channel: ours, pid })
+    }
+
+    /// Ends a program that [`Self::start`] started; one that has ended already is no error.
+    pub(crate) fn kill(&self, pid: i32) -> Result<(), ChannelError> {
+        channel::send(&self.channel, &Order::Kill { pid })
     }
 }
 
@@ -136,31 +126,5 @@ fn receive_hello(socket: &OwnedFd) -> Result<i32, ChannelError> {
     match pid {
         Some(pid) if got.bytes == 1 => Ok(pid),
         _ => Err(ChannelError::Closed),
-    }
-}
-
-/// The spawner's life: one request after the other, until the trusted OS is gone.
-fn serve(control: &OwnedFd, programs: &[Program]) -> Result<(), Box<dyn std::error::Error>> {
-    rustix::thread::set_name(NAME)?;
-    isolation::drop_capabilities()?;
-    sandbox::close_to_observers()?;
-    sandbox::allow_only(STARTS_PROGRAMS)?;
-    loop {
-        let (index, fds): (u32, _) = match channel::receive_with_fds(control) {
-            Err(ChannelError::Closed) => return Ok(()),
-            other => other?,
-        };
-        while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
-        let (Some(program), Some(fd)) = (programs.get(index as usize), fds.first()) else {
-            continue;
-        };
-        // A program that does not start closes its channel, which tells enough.
-        let started = Launch::new(program.file.as_fd(), &program.name)
-            .give(fd.as_fd(), CHANNEL_FD)
-            .dying_with_parent()
-            .spawn_after(|| rustix::io::write(fd, &HELLO).map(drop));
-        if let Err(error) = started {
-            eprintln!("tee-os: {} did not start: {error}", program.name);
-        }
     }
 }
