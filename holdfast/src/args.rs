@@ -40,6 +40,9 @@ pub(crate) enum Command {
     /// A device
     #[command(subcommand)]
     Device(Device),
+    /// Attack a copy of a device, for real
+    #[command(subcommand)]
+    Attack(Attack),
     /// Say what this machine offers, and what would make the isolation stronger
     #[command(after_help = EXITS)]
     Doctor {
@@ -64,6 +67,32 @@ pub(crate) enum Command {
     /// Updates: make them out of images, as deltas too; sign, judge and apply them
     #[command(subcommand)]
     Ota(Ota),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Attack {
+    /// Attack the trusted side: as root of the normal world, from the machine, through old files
+    ///
+    /// Every attack is made on a copy of the device in the state folder, which must be off, or on a
+    /// new one where there is none. An attack holds when it was refused and the TEE answers
+    /// afterwards; one that this machine can't make says why, and the exit code is 3.
+    #[command(after_help = EXITS)]
+    Tee(AttackTee),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AttackTee {
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+    /// Attack a new device, whatever stands in the state folder
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// What the random messages grow from: the same number sends the same
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// One JSON object an attack on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Where everything lives.

@@ -179,6 +179,14 @@ async fn status(state: &State, json: bool) -> Result<Exit> {
     for refused in &status.tried {
         println!("tried before: {}", refused.line());
     }
+    for refusal in &status.refusals {
+        println!(
+            "refused by the TEE: {}, {} times, last to user {}",
+            serde_json::to_string(&refusal.kind)?.trim_matches('"'),
+            refusal.count,
+            refusal.uid
+        );
+    }
     let names = ["serial", "boot_state", "boot_key", "bootloader_locked", "account", "device_id"];
     for name in names.into_iter().chain(["ce_open", "cloud_connected"]) {
         println!("{name:<18} {}", system[name]);

@@ -3,6 +3,7 @@
 
 mod applications;
 mod args;
+mod attack;
 mod bootloader;
 mod commands;
 mod doctor;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Keycenter(command) => commands::keycenter(command),
         Command::Cloud(command) => commands::cloud(command),
         Command::Device(command) => block_on(commands::device(command)),
+        Command::Attack(args::Attack::Tee(asked)) => block_on(attack::tee(asked)),
         Command::Doctor { json, state } => commands::doctor(json, &state),
         Command::Avb(command) => tools::avb::run(command),
         Command::Verity(command) => tools::verity::run(command),

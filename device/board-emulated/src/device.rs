@@ -56,6 +56,8 @@ pub enum Button {
 enum Event {
     Pressed(Button, tokio::sync::oneshot::Sender<()>),
     Log(u64, Record),
+    /// From the trusted OS's own log.
+    TeeLog(u64, Record),
     Firmware(u64, OwnedFd),
     Ended(Pid, WaitStatus),
 }
@@ -253,9 +255,12 @@ impl Device {
     fn take(&mut self, event: Event) {
         match event {
             Event::Log(count, record) if count == self.count => self.parts.board.note(record),
+            Event::TeeLog(count, record) if count == self.count => {
+                self.parts.board.note_from_tee(record);
+            }
             Event::Firmware(count, image) if count == self.count => self.start_modem(&image),
             Event::Ended(pid, status) => self.ended(pid, status),
-            Event::Log(..) | Event::Firmware(..) | Event::Pressed(..) => {}
+            Event::Log(..) | Event::TeeLog(..) | Event::Firmware(..) | Event::Pressed(..) => {}
         }
     }
 
@@ -346,6 +351,7 @@ impl Device {
         let (screen, screen_far) = seqpacket()?;
         let (modem, modem_far) = seqpacket()?;
         let (log, log_far) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (tee_log, tee_log_far) = pipe_with(PipeFlags::CLOEXEC)?;
         let (console, console_far) = pipe_with(PipeFlags::CLOEXEC)?;
         let (power_far, power) = pipe_with(PipeFlags::CLOEXEC)?;
         let nothing = OwnedFd::from(OpenOptions::new().read(true).write(true).open("/dev/null")?);
@@ -360,6 +366,7 @@ impl Device {
             .give(screen_far.as_fd(), fds::TRUSTED_UI)
             .give(power_far.as_fd(), fds::POWER)
             .give(modem_far.as_fd(), fds::MODEM)
+            .give(tee_log_far.as_fd(), fds::TEE_LOG)
             .in_new_session()
             .dying_with_parent()
             .spawn()?;
@@ -367,6 +374,7 @@ impl Device {
         self.parts
             .board
             .note(Record::Process { name: "bl1".into(), pid: bl1.as_raw_nonzero().get() });
+        self.hear_tee(tee_log)?;
         let log = self.attend(log, console, modem)?;
         let silicon = serve("secure", move || answer(&secure, &silicon))?;
         let trusted = self.parts.screen.clone();
@@ -402,6 +410,18 @@ impl Device {
             }
         })?;
         Ok(log)
+    }
+
+    /// Listens to what the trusted OS says in its own log.
+    fn hear_tee(&self, log: OwnedFd) -> io::Result<()> {
+        let (count, events) = (self.count, self.events.clone());
+        let heard = serve("tee-log", move || {
+            lines(log, |line| match serde_json::from_slice(line) {
+                Ok(record) => drop(events.send(Event::TeeLog(count, record))),
+                Err(error) => eprintln!("the TEE's log: {error}"),
+            });
+        });
+        heard.map(drop)
     }
 
     fn start_modem(&mut self, image: &OwnedFd) {

@@ -3,7 +3,7 @@
 
 use crate::backend::Kind;
 use board::power::ResetReason;
-use board::report::{Record, Slot, Stage, TrustedApplication, Verdict, Verity};
+use board::report::{Record, Refusal, Slot, Stage, TrustedApplication, Verdict, Verity};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,6 +49,8 @@ pub struct Status {
     pub repaired: Vec<BadBlock>,
     /// Blocks that are lost, since somebody pressed the power button.
     pub corrupt: Vec<BadBlock>,
+    /// What the trusted OS refused to programs of the normal world: the last one of each kind.
+    pub refusals: Vec<Refusal>,
     /// Whether the system daemon answers.
     pub ready: bool,
     /// Why the device does not boot, or went down.
@@ -199,7 +201,10 @@ impl Board {
             Record::TrustedApplication(application) if !status.ready => {
                 keep(&mut status.trusted_applications, application);
             }
-            Record::Stage(_) | Record::TrustedApplication(_) | Record::Process { pid: 0, .. } => {}
+            Record::Stage(_)
+            | Record::TrustedApplication(_)
+            | Record::Refused(_)
+            | Record::Process { pid: 0, .. } => {}
             Record::Process { .. } if status.ready => {}
             Record::Process { name, pid } => {
                 if name == "init" {
@@ -225,6 +230,39 @@ impl Board {
                 let ms = powered_at.map(|at| at.elapsed().as_secs_f64() * 1000.0);
                 status.boot_ms = status.boot_ms.or(ms);
             }
+        }
+    }
+
+    /// Notes what the trusted OS says in its own log, which nobody else can write: that counts
+    /// after the system is up, too.
+    pub fn note_from_tee(&self, record: Record) {
+        match record {
+            Record::Refused(refusal) => self.refused_by_tee(refusal),
+            Record::Process { name, pid } if pid != 0 => {
+                self.state().names.insert(pid, name);
+            }
+            record => self.note(record),
+        }
+    }
+
+    /// In the board's own log, the first, second, fourth, eighth … of a kind: whoever attacks
+    /// must not be able to fill it.
+    fn refused_by_tee(&self, refusal: Refusal) {
+        let mut state = self.state();
+        let refusals = &mut state.status.refusals;
+        let before = match refusals.iter_mut().find(|known| known.kind == refusal.kind) {
+            Some(known) => std::mem::replace(known, refusal).count,
+            None => {
+                refusals.push(refusal);
+                0
+            }
+        };
+        drop(state);
+        let doublings = |count: u64| count.checked_ilog2();
+        if doublings(refusal.count) != doublings(before) {
+            let kind = serde_json::to_string(&refusal.kind).unwrap_or_default();
+            let Refusal { uid, count, .. } = refusal;
+            eprintln!("the TEE refused {kind} to a program of user {uid}; {count} so far");
         }
     }
 
@@ -415,6 +453,28 @@ mod tests {
         board.note(Record::Ready);
         board.note(Record::Verity(Verity { corrupt: false, ..verity }));
         assert!(board.is_corrupt(), "what the system says of itself does not count");
+    }
+
+    #[test]
+    fn s2_1_1_only_the_tees_own_log_says_what_it_refused() {
+        use board::report::RefusalKind;
+        let board = Board::default();
+        board.powered_on(0, ResetReason::PowerButton);
+        let refused = |kind, count| Record::Refused(Refusal { kind, uid: 0, count });
+        board.note(refused(RefusalKind::Message, 1));
+        board.note(Record::Ready);
+        assert!(board.status().refusals.is_empty(), "what the system says of itself");
+        for count in [1, 2, 900] {
+            board.note_from_tee(refused(RefusalKind::Message, count));
+        }
+        board.note_from_tee(refused(RefusalKind::Denied, 1));
+        let counts: Vec<u64> = board.status().refusals.iter().map(|it| it.count).collect();
+        assert_eq!(counts, [900, 1]);
+        // A trusted application that was started anew is known by its name, also now.
+        board.note_from_tee(Record::Process { name: "ta-keymint".into(), pid: 7 });
+        assert_eq!(board.name_of(7).as_deref(), Some("ta-keymint"));
+        board.powered_on(1, ResetReason::PowerButton);
+        assert!(board.status().refusals.is_empty());
     }
 
     #[test]

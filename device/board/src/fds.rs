@@ -14,6 +14,7 @@
 //! | 12 | [`KASLR`]: pipe with the seed of the kernel's layout, 8 bytes | init |
 //! | 13 | [`FUSE`]: the place of `/dev/fuse`, where the host has it; whoever wants to use it opens it anew | bl2, init |
 //! | 14 | [`RAMDISK`]: sealed memfd with the boot image's ramdisk, where recovery runs | init, recovery |
+//! | 15 | [`TEE_LOG`]: as [`LOG`], for the trusted OS alone: it gets this one in the other's place | bl1 |
 
 /// The board's secure services.
 pub const SECURE: i32 = 3;
@@ -39,3 +40,6 @@ pub const KASLR: i32 = 12;
 pub const FUSE: i32 = 13;
 /// The ramdisk of the verified boot image; only where recovery runs instead of the system.
 pub const RAMDISK: i32 = 14;
+/// The trusted OS's own log: records that count because nobody else can write them. Level 1 gives
+/// it to the trusted OS as [`LOG`].
+pub const TEE_LOG: i32 = 15;

@@ -99,6 +99,9 @@ pub enum Record {
         /// Blocks of 4096 bytes before it.
         block: u64,
     },
+    /// The trusted OS refused something. Counts only in its own log, which the normal world can't
+    /// write ([`crate::fds::TEE_LOG`]).
+    Refused(Refusal),
     /// The system daemon answers on its socket.
     Ready,
 }
@@ -147,6 +150,45 @@ pub struct TrustedApplication {
     pub digest: String,
     /// What it came to.
     pub verdict: Verdict,
+}
+
+/// Something that the trusted OS refused to a program of the normal world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Of which kind.
+    pub kind: RefusalKind,
+    /// The program's user, as the kernel tells the trusted OS.
+    pub uid: u32,
+    /// How many of this kind there were since power-on, this one included: what a full pipe
+    /// swallowed is in the next one's count.
+    pub count: u64,
+}
+
+/// Why something was refused: a kind of [`Refusal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RefusalKind {
+    /// One connection too many.
+    Connection,
+    /// What came is no request.
+    Message,
+    /// There is no such application, session or object.
+    NotFound,
+    /// This caller, or this state of the device, may not.
+    Denied,
+    /// The command is malformed or out of range.
+    Parameters,
+    /// Not now.
+    State,
+    /// Something was altered, rolled back, replayed or signed by somebody else.
+    Security,
+    /// A quota.
+    Resources,
+    /// The application died over it.
+    Died,
+    /// The trusted OS's own failure.
+    Failure,
 }
 
 /// Whether a stage may run.

@@ -5,11 +5,16 @@
 //! the rest up); the probe then searches for them under any name. It alters nothing outside, even
 //! where it succeeds.
 
+mod door;
 mod files;
 mod handle;
+mod kernel;
+mod noise;
 mod processes;
 
+pub use door::{DoorAttack, DoorWay};
 pub use handle::FileHandle;
+pub use processes::ProcessWay;
 
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -30,6 +35,15 @@ pub struct Targets {
     pub ports: Vec<u16>,
     /// Names of abstract Unix sockets of the host.
     pub abstract_sockets: Vec<String>,
+    /// Which of the ways to a process are tried; all of them where this says nothing.
+    #[serde(default)]
+    pub ways: Option<ProcessWay>,
+    /// Whether what only root of the machine may is tried.
+    #[serde(default)]
+    pub kernel: bool,
+    /// An attack on the TEE's own door.
+    #[serde(default)]
+    pub door: Option<DoorAttack>,
 }
 
 /// A file that must be out of reach.
@@ -89,6 +103,7 @@ impl Targets {
             processes: processes.iter().map(process).collect::<io::Result<_>>()?,
             ports: ports.to_vec(),
             abstract_sockets: abstract_sockets(),
+            ..Self::default()
         })
     }
 }
@@ -97,10 +112,16 @@ impl Targets {
 #[must_use]
 pub fn run(targets: &Targets) -> Vec<Attempt> {
     let mut attempts = files::attempts(&targets.files);
-    attempts.extend(processes::attempts(&targets.processes));
+    attempts.extend(processes::attempts(&targets.processes, targets.ways));
     attempts.extend(targets.ports.iter().map(|port| connect(*port)));
     attempts.extend(targets.abstract_sockets.iter().map(|name| connect_abstract(name)));
-    attempts.push(host_switches());
+    if targets.door.is_none() {
+        attempts.push(host_switches());
+    }
+    if targets.kernel {
+        attempts.extend(kernel::attempts());
+    }
+    attempts.extend(targets.door.as_ref().map(DoorAttack::run));
     attempts
 }
 

@@ -2,7 +2,7 @@
 
 use crate::programs::{Program, beside};
 use anyhow::{Result, bail};
-use board::report::{Stage, Verdict, Verity};
+use board::report::{Refusal, Stage, Verdict, Verity};
 use http_link::Client;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -55,6 +55,9 @@ pub(crate) struct BoardStatus {
     pub(crate) processes: Vec<Process>,
     #[serde(default)]
     pub(crate) weaknesses: Vec<Weakness>,
+    /// What the TEE refused to programs of the normal world, since power-on.
+    #[serde(default)]
+    pub(crate) refusals: Vec<Refusal>,
 }
 
 /// What recovery does.

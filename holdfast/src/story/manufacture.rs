@@ -118,6 +118,12 @@ pub(crate) async fn make_alone(
     Ok(Exit::Held)
 }
 
+/// A device that no cloud knows, in `state`, for whoever throws it away.
+pub(crate) async fn make_for_trial(state: &State) -> Result<()> {
+    let mut memory = Memory::load(state)?;
+    make(state, None, &Making::default(), &mut memory).await.map(drop)
+}
+
 fn enroller(at: &Enrolling<'_>) -> Result<Enroller> {
     let read = |path: &Path, option: &str| {
         std::fs::read_to_string(path).map_err(|error| {

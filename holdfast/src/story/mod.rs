@@ -1,11 +1,11 @@
 //! The story: a device from power-on to lost and recovered, and what an attacker gets.
 
 mod attacked;
-mod clone;
+pub(crate) mod clone;
 mod cloud;
 mod device;
 mod everyday;
-mod flash;
+pub(crate) mod flash;
 mod lost;
 mod manufacture;
 mod owner;
@@ -16,10 +16,11 @@ mod step;
 mod updated;
 mod world;
 
-pub(crate) use device::{BoardStatus, stage_line};
+pub(crate) use device::{BoardStatus, Device, Wiring, stage_line};
 pub(crate) use everyday::size;
-pub(crate) use manufacture::{Enrolling, MADE, Making, make_alone};
+pub(crate) use manufacture::{Enrolling, MADE, Making, make_alone, make_for_trial};
 pub(crate) use release::release;
+pub(crate) use step::Teller;
 pub(crate) use world::Memory;
 
 use crate::args::Up;
@@ -31,13 +32,12 @@ use crate::state::State;
 use anyhow::{Context, Result};
 use attacked::Attacker;
 use cloud::Cloud;
-use device::Device;
 use everyday::Files;
 use http_link::Client;
 use owner::Person;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use step::{Stopped, Teller};
+use step::Stopped;
 use wire::account::Session;
 use world::World;
 

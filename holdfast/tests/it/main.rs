@@ -2,6 +2,7 @@
 
 mod alone;
 mod applications;
+mod attack;
 mod bootloader;
 mod browser;
 mod document;

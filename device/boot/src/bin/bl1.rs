@@ -32,6 +32,7 @@ struct SecureSide {
     silicon: OwnedFd,
     listener: OwnedFd,
     screen: OwnedFd,
+    log: OwnedFd,
 }
 
 fn boot(handover: &Handover) -> Result<Infallible, Halt> {
@@ -39,6 +40,7 @@ fn boot(handover: &Handover) -> Result<Infallible, Halt> {
         silicon: take(fds::SECURE)?,
         listener: take(fds::TEE_LISTENER)?,
         screen: take(fds::TRUSTED_UI)?,
+        log: take(fds::TEE_LOG)?,
     };
     let modem = take(fds::MODEM)?;
     let flash = Flash::open(File::from(take(fds::FLASH)?)).map_err(Refusal::from)?;
@@ -93,7 +95,7 @@ fn start_tee(
     let pid = Launch::new(program.as_fd(), TEE_PROGRAM)
         .argument(&arguments)
         .give(side.silicon.as_fd(), fds::SECURE)
-        .give(handover.log.fd().as_fd(), fds::LOG)
+        .give(side.log.as_fd(), fds::LOG)
         .give(side.listener.as_fd(), fds::TEE_LISTENER)
         .give(side.screen.as_fd(), fds::TRUSTED_UI)
         .give(handover.power.as_fd(), fds::POWER)

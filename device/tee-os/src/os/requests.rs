@@ -4,6 +4,7 @@ use super::{Event, Os};
 use crate::ree::{Connection, MAX_CONNECTIONS, MAX_PER_PROCESS, MAX_PER_USER, MAX_SESSIONS, Peer};
 use crate::ta::{Caller, Job, Sessions, Task};
 use board::channel::ChannelError;
+use board::report::RefusalKind;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use tee_api::ree::{Reply, Request};
@@ -12,10 +13,11 @@ use tee_api::{Login, LoginMethod, Signer, TaId, TeeError};
 impl Os {
     pub(super) fn connect(&mut self) {
         // A peer that is gone already, or one too many: its end closes.
-        if let Ok(connection) = Connection::accept(&self.doors.listener)
-            && self.has_room_for(connection.peer)
-            && self.events.watch(&connection, Event::Connection(self.next_connection)).is_ok()
-        {
+        let Ok(connection) = Connection::accept(&self.doors.listener) else { return };
+        if !self.has_room_for(connection.peer) {
+            return self.log.refused(RefusalKind::Connection, connection.peer.uid);
+        }
+        if self.events.watch(&connection, Event::Connection(self.next_connection)).is_ok() {
             self.connections.insert(self.next_connection, connection);
             self.next_connection += 1;
         }
@@ -49,7 +51,11 @@ impl Os {
                 }
             }
             Err(ChannelError::Os(Errno::AGAIN)) => {}
-            Ok(_) | Err(_) => self.disconnect(id),
+            Err(ChannelError::Closed) => self.disconnect(id),
+            Ok(_) | Err(_) => {
+                self.log.refused(RefusalKind::Message, connection.peer.uid);
+                self.disconnect(id);
+            }
         }
     }
 
@@ -184,6 +190,9 @@ impl Os {
 
     pub(crate) fn reply(&mut self, id: u64, reply: &Reply) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        if let Reply::Refused(error) = reply {
+            self.log.refused_with(error, connection.peer.uid);
+        }
         if connection.reply(reply).is_err() {
             self.disconnect(id);
         }

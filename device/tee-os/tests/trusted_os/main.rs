@@ -10,6 +10,7 @@ mod kills;
 mod memory;
 #[path = "../../../tee-sdk/examples/ta-probe/protocol.rs"]
 mod probe;
+mod refusals;
 mod sessions;
 
 use device::{Device, TestBoard};

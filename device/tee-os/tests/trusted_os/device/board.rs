@@ -1,6 +1,6 @@
 //! An emulated board inside the test: everything that the trusted OS inherits.
 
-use board::report::{Record, Verdict};
+use board::report::{Record, RefusalKind, Verdict};
 use board::secure::{Request, answer};
 use board::silicon::{CryptoEngine, Fuses, Huk, MonotonicCounter, Rpmb, Timer, Trng};
 use board::ui::{FromScreen, ToScreen};
@@ -271,6 +271,16 @@ impl BootLog {
                 log.changed.notify_all();
             }
         });
+    }
+
+    /// Waits until something of `kind` was refused that often.
+    pub(crate) fn wait_for_refusals(&self, kind: RefusalKind, count: u64) {
+        let due = |record: &Record| match record {
+            Record::Refused(refusal) => refusal.kind == kind && refusal.count >= count,
+            _ => false,
+        };
+        let records = self.records.lock().unwrap();
+        drop(self.changed.wait_while(records, |records| !records.iter().any(due)).unwrap());
     }
 
     /// The processes of `name` so far, oldest first; waits until there are `count`.
