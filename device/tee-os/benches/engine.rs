@@ -5,7 +5,7 @@
 #[expect(dead_code, reason = "this program uses less of the device than the tests do")]
 #[path = "../tests/trusted_os/device/mod.rs"]
 mod device;
-#[expect(dead_code, reason = "this program asks less of the probe than the tests do")]
+#[allow(dead_code, reason = "this program asks less of the probe than the tests do")]
 #[path = "../../tee-sdk/examples/ta-probe/protocol.rs"]
 mod probe;
 

@@ -1,7 +1,7 @@
 //! Not a test by itself: what `cargo xtask bench sfs` starts, to measure the whole way of an
 //! object into the system's files, on the disk that it names.
 
-use crate::device::{Device, TestBoard};
+use crate::device::{Device, Maker, TestBoard};
 use crate::files::{keep, put};
 use crate::probe::{Change, Command, Probe, Reply};
 use rpmb_chip::FileStore;
@@ -17,7 +17,7 @@ fn durable_objects() {
     let mut work = work.lines();
     let folder = Path::new(work.next().unwrap());
     let [commits, group] = [0; 2].map(|_| work.next().unwrap().parse::<u32>().unwrap());
-    let board = TestBoard::new([7; 32]);
+    let board = TestBoard::new(Maker::new());
     board.solder(FileStore::create(&folder.join("rpmb.bin"), 16_384).unwrap());
     let device = Device::power_on(board).unwrap();
     keep(&device, &folder.join("tee"));
