@@ -8,10 +8,13 @@
 //! - a copy from before the last power-on, of either file or of both: another epoch;
 //! - an edited chip, and a mixture of old and new: another state.
 //!
-//! Each write of the chip costs one small durable write more, and none of the TPM: NV memory is
-//! slow and wears out. The price: a copy that is taken *while the device runs* and put back before
-//! its next power-on is not told apart. Whoever can do that is root on the host and has the TPM
-//! too.
+//! A write is announced in one slot of the seal, done, and confirmed in both: from then on no slot
+//! vouches for the state before it, so that nobody takes the last write back by damaging a slot or
+//! the chip's journal (a wrong PIN, say, that was counted just before the power went).
+//!
+//! That costs each write three small durable writes, and none of the TPM: NV memory is slow and
+//! wears out. The price: a copy that is taken *while the device runs* and put back before its next
+//! power-on is not told apart. Whoever can do that is root on the host and has the TPM too.
 //!
 //! The state is the XOR of a MAC for each block, so that a write costs only its own blocks; it
 //! never leaves the memory in the clear (a MAC over it does), so that blocks can't be exchanged
@@ -33,7 +36,7 @@ const CHUNK: u16 = 256;
 
 type Digest = [u8; MAC_BYTES];
 
-/// What the newest write leads from and to.
+/// What a write leads from and to; the same, once it is done.
 #[derive(Clone, Copy)]
 struct Slot {
     epoch: u64,
@@ -182,7 +185,7 @@ impl<S: Store<Error = io::Error>> SealedChip<S> {
         self.key.tag(&[b"chip", &state.sum, &flags, &key, &state.counter.to_be_bytes()])
     }
 
-    /// Vouches for the state after a write, then does it.
+    /// Announces a write, does it, and confirms it.
     fn seal(
         &mut self,
         after: &State,
@@ -191,19 +194,23 @@ impl<S: Store<Error = io::Error>> SealedChip<S> {
         if self.lost {
             return Err(io::Error::other("a write to the RPMB chip failed before"));
         }
-        let slot = Slot {
-            epoch: self.epoch,
-            sequence: self.sequence + 1,
-            before: self.digest(&self.state()),
-            after: self.digest(after),
-        };
+        let (before, done) = (self.digest(&self.state()), self.digest(after));
         self.lost = true;
+        self.vouch(before, done)?;
+        write(&mut self.inner)?;
+        self.vouch(done, done)?;
+        self.vouch(done, done)?;
+        (self.lost, self.sum) = (false, after.sum);
+        Ok(())
+    }
+
+    /// Writes the slot that was not written last.
+    fn vouch(&mut self, before: Digest, after: Digest) -> io::Result<()> {
+        self.sequence += 1;
+        let slot = Slot { epoch: self.epoch, sequence: self.sequence, before, after };
         let at = SLOT_AT[usize::from(slot.sequence % 2 == 1)];
         self.seal.write_all_at(&slot.encode(&self.key), at)?;
-        self.seal.sync_data()?;
-        write(&mut self.inner)?;
-        (self.lost, self.sequence, self.sum) = (false, slot.sequence, after.sum);
-        Ok(())
+        self.seal.sync_data()
     }
 }
 
