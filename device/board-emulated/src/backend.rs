@@ -75,7 +75,7 @@ impl fmt::Display for Backend {
 /// A board with power.
 pub enum Powered {
     /// On files alone.
-    Emulated(EmulatedSilicon),
+    Emulated(Box<EmulatedSilicon>),
     /// On a TPM.
     Tpm2(Box<TpmSilicon>),
 }
@@ -88,7 +88,9 @@ impl Powered {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, PowerUpError> {
         Ok(match Backend::of(folder)? {
-            Backend::Emulated => Self::Emulated(EmulatedSilicon::power_up(folder, clock, entropy)?),
+            Backend::Emulated => {
+                Self::Emulated(Box::new(EmulatedSilicon::power_up(folder, clock, entropy)?))
+            }
             Backend::Tpm2(_) => Self::Tpm2(Box::new(TpmSilicon::power_up(folder, clock, entropy)?)),
         })
     }
@@ -106,7 +108,7 @@ impl Powered {
     #[must_use]
     pub fn silicon(&self) -> &dyn Silicon {
         match self {
-            Self::Emulated(silicon) => silicon,
+            Self::Emulated(silicon) => &**silicon,
             Self::Tpm2(silicon) => &**silicon,
         }
     }
