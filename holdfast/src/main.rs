@@ -4,6 +4,7 @@
 mod args;
 mod bootloader;
 mod commands;
+mod confirm;
 mod doctor;
 mod exit;
 mod programs;

@@ -9,6 +9,7 @@ use rustix::net::{
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use zeroize::Zeroize;
 
 /// The largest message. RPMB batches of 32 frames and attestation chains fit well.
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
@@ -30,6 +31,10 @@ pub enum ChannelError {
     Malformed(String),
 }
 
+/// Messages up to this size are wiped from the buffers that they passed: a PIN may be in one, and
+/// a larger one carries none.
+const WIPED_BYTES: usize = 4096;
+
 /// Encodes `message` as CBOR.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ChannelError> {
     let mut bytes = Vec::with_capacity(256);
@@ -43,8 +48,11 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ChannelError> {
 
 /// Decodes CBOR that must end where the message ends.
 pub fn decode<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, ChannelError> {
-    let value = ciborium::from_reader(&mut bytes)
-        .map_err(|error| ChannelError::Malformed(error.to_string()))?;
+    let mut scratch = [0; WIPED_BYTES];
+    let scratch = &mut scratch[..bytes.len().min(WIPED_BYTES)];
+    let decoded = ciborium::de::from_reader_with_buffer(&mut bytes, scratch);
+    wipe(scratch);
+    let value = decoded.map_err(|error| ChannelError::Malformed(error.to_string()))?;
     if bytes.is_empty() {
         Ok(value)
     } else {
@@ -63,13 +71,19 @@ pub fn send_with_fds<T: Serialize>(
     message: &T,
     fds: &[BorrowedFd<'_>],
 ) -> Result<(), ChannelError> {
-    let bytes = encode(message)?;
+    let mut bytes = encode(message)?;
+    let sent = send_bytes(socket, &bytes, fds);
+    wipe(&mut bytes);
+    sent
+}
+
+fn send_bytes(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(ChannelError::Malformed(format!("{} descriptors are too many", fds.len())));
     }
-    let iov = [IoSlice::new(&bytes)];
+    let iov = [IoSlice::new(bytes)];
     match retry_on_intr(|| sendmsg(&socket, &iov, &mut control, SendFlags::NOSIGNAL)) {
         Ok(_) => Ok(()),
         Err(Errno::PIPE | Errno::CONNRESET) => Err(ChannelError::Closed),
@@ -111,7 +125,16 @@ pub fn receive_with_fds<T: DeserializeOwned>(
     if got.flags.contains(ReturnFlags::TRUNC) || got.flags.contains(ReturnFlags::CTRUNC) {
         return Err(ChannelError::Malformed("larger than a message may be".into()));
     }
-    decode(&bytes[..got.bytes]).map(|message| (message, fds))
+    let message = decode(&bytes[..got.bytes]);
+    wipe(&mut bytes[..got.bytes]);
+    message.map(|message| (message, fds))
+}
+
+/// Forgets a small message.
+fn wipe(bytes: &mut [u8]) {
+    if bytes.len() <= WIPED_BYTES {
+        bytes.zeroize();
+    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@
 mod files;
 mod handle;
 mod processes;
+mod secrets;
 
 pub use handle::FileHandle;
+pub use secrets::Hidden;
 
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -30,6 +32,9 @@ pub struct Targets {
     pub ports: Vec<u16>,
     /// Names of abstract Unix sockets of the host.
     pub abstract_sockets: Vec<String>,
+    /// What was typed or chosen at the trusted screen.
+    #[serde(default)]
+    pub secrets: Vec<Hidden>,
 }
 
 /// A file that must be out of reach.
@@ -89,6 +94,7 @@ impl Targets {
             processes: processes.iter().map(process).collect::<io::Result<_>>()?,
             ports: ports.to_vec(),
             abstract_sockets: abstract_sockets(),
+            secrets: Vec::new(),
         })
     }
 }
@@ -100,6 +106,7 @@ pub fn run(targets: &Targets) -> Vec<Attempt> {
     attempts.extend(processes::attempts(&targets.processes));
     attempts.extend(targets.ports.iter().map(|port| connect(*port)));
     attempts.extend(targets.abstract_sockets.iter().map(|name| connect_abstract(name)));
+    attempts.extend(secrets::attempts(&targets.secrets));
     attempts.push(host_switches());
     attempts
 }

@@ -1,11 +1,13 @@
 //! The TEE, as the daemon calls it.
 
+use serde_bytes::ByteBuf;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tee_api::TeeError;
 use tee_api::clock::SecureTime;
 use tee_api::gatekeeper::{self, Status};
 use tee_api::keymint;
+use tee_api::ui::Confirmation;
+use tee_api::{Protocol, TeeError};
 
 /// The two trusted applications that the daemon calls. Calls block; those that show a prompt
 /// block until the person answered.
@@ -34,8 +36,8 @@ impl TeeSocket {
         Ok(Self { tee, gatekeeper, keymint, prompting: Mutex::default() })
     }
 
-    fn prompt(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError> {
-        let session = self.tee.session::<gatekeeper::Gatekeeper>()?;
+    fn prompt<P: Protocol>(&self, command: P::Command) -> Result<P::Reply, TeeError> {
+        let session = self.tee.session::<P>()?;
         *self.prompting() = Some(session.interrupt()?);
         let reply = session.call(command);
         let was_interrupted = self.prompting().take().is_none();
@@ -50,15 +52,20 @@ impl TeeSocket {
 impl Tee for TeeSocket {
     fn gatekeeper(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError> {
         match command {
-            gatekeeper::Command::Enrol
+            gatekeeper::Command::Enrol { .. }
             | gatekeeper::Command::Unlock
-            | gatekeeper::Command::SetBootLock { .. } => self.prompt(command),
+            | gatekeeper::Command::SetBootLock { .. } => {
+                self.prompt::<gatekeeper::Gatekeeper>(command)
+            }
             _ => self.gatekeeper.call(command),
         }
     }
 
     fn keymint(&self, command: keymint::Command) -> Result<keymint::Reply, TeeError> {
-        self.keymint.call(command)
+        match command {
+            keymint::Command::Confirm { .. } => self.prompt::<keymint::KeyMint>(command),
+            _ => self.keymint.call(command),
+        }
     }
 
     fn take_prompt_away(&self) {
@@ -141,8 +148,21 @@ impl dyn Tee + '_ {
 
     /// A fresh signing key with an attestation over `challenge`: its blob and its chain.
     pub fn attested_key(&self, challenge: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
-        let challenge = Some(serde_bytes::ByteBuf::from(challenge));
-        match self.keymint(keymint::Command::GenerateKey { challenge })? {
+        self.generate(challenge, false)
+    }
+
+    /// The same, for a key that signs only what a person confirmed.
+    pub fn confirmation_key(&self, challenge: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
+        self.generate(challenge, true)
+    }
+
+    fn generate(
+        &self,
+        challenge: &[u8],
+        confirmation: bool,
+    ) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
+        let challenge = Some(ByteBuf::from(challenge));
+        match self.keymint(keymint::Command::GenerateKey { challenge, confirmation })? {
             keymint::Reply::Key { blob, chain, .. } => {
                 Ok((blob.into_vec(), chain.into_iter().map(|der| der.into_vec()).collect()))
             }
@@ -153,7 +173,31 @@ impl dyn Tee + '_ {
     /// An ES256 signature (`r || s`) with the key in `blob`.
     pub fn sign_es256(&self, blob: &[u8], message: &[u8]) -> Result<Vec<u8>, TeeError> {
         let (blob, message) = (blob.to_vec().into(), message.to_vec().into());
-        match self.keymint(keymint::Command::Sign { blob, message, fixed: true })? {
+        match self.keymint(keymint::Command::Sign {
+            blob,
+            message,
+            fixed: true,
+            confirmation: None,
+        })? {
+            keymint::Reply::Signature(signature) => Ok(signature.into_vec()),
+            _ => unexpected(),
+        }
+    }
+
+    /// Asks the person to confirm `text` for the key in `blob`.
+    pub fn confirm(&self, blob: &[u8], text: &str, extra: &[u8]) -> Result<Confirmation, TeeError> {
+        let (blob, extra) = (ByteBuf::from(blob), ByteBuf::from(extra));
+        match self.keymint(keymint::Command::Confirm { blob, text: text.to_owned(), extra })? {
+            keymint::Reply::Confirmed(given) => Ok(given),
+            _ => unexpected(),
+        }
+    }
+
+    /// An ECDSA signature (ASN.1 DER) over what a person confirmed, with the key in `blob`.
+    pub fn sign_confirmed(&self, blob: &[u8], given: &Confirmation) -> Result<Vec<u8>, TeeError> {
+        let Confirmation { message, token } = given.clone();
+        let (blob, confirmation) = (ByteBuf::from(blob), Some(token));
+        match self.keymint(keymint::Command::Sign { blob, message, fixed: false, confirmation })? {
             keymint::Reply::Signature(signature) => Ok(signature.into_vec()),
             _ => unexpected(),
         }

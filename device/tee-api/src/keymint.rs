@@ -1,6 +1,7 @@
 //! KeyMint: keys that only this device can use, and the statements about them that anyone can
 //! verify. Thin for now: EC P-256 signing keys and attestation.
 
+use crate::ui::Confirmation;
 use crate::{Protocol, TaId};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -33,6 +34,19 @@ pub enum Command {
     GenerateKey {
         /// At most 128 bytes; asks for an attestation by the device key.
         challenge: Option<ByteBuf>,
+        /// Signs only what a person confirmed on the trusted screen
+        /// (`TRUSTED_CONFIRMATION_REQUIRED`).
+        confirmation: bool,
+    },
+    /// Asks the person, on the trusted screen, to confirm a text for a key that signs nothing
+    /// else. → `Confirmed`
+    Confirm {
+        /// From [`Reply::Key`].
+        blob: ByteBuf,
+        /// What is shown, all of it or nothing.
+        text: String,
+        /// What goes with it unseen; at most [`crate::ui::MAX_EXTRA_BYTES`].
+        extra: ByteBuf,
     },
     /// ECDSA over SHA-256 of `message`. → `Signature`
     Sign {
@@ -42,6 +56,8 @@ pub enum Command {
         message: ByteBuf,
         /// `r || s` (JWS) instead of ASN.1 DER.
         fixed: bool,
+        /// For a key that needs it: the token that came with `message`.
+        confirmation: Option<ByteBuf>,
     },
     /// The certificate chain of the device key (device first, root last). → `Chain`
     DeviceChain,
@@ -62,6 +78,8 @@ pub enum Reply {
         /// With a challenge: leaf, device, intermediate, root (DER). Else empty.
         chain: Vec<ByteBuf>,
     },
+    /// The person said yes: the message, and the token for one signature over it by that key.
+    Confirmed(Confirmation),
     /// A signature.
     Signature(ByteBuf),
     /// Certificates (DER).

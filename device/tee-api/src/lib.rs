@@ -3,7 +3,8 @@
 //! Three borders, one module each: [`ree`] (a program of the system calls a TA), [`boot`] (the
 //! bootloaders tell and ask, before the system runs), [`ta`] (the trusted OS and a TA process).
 //! The commands that TAs understand are [`gatekeeper`] and [`keymint`]; the TA and its callers
-//! share them; [`clock`] is a service of the trusted OS to TAs. All messages are CBOR.
+//! share them; [`clock`] and [`ui`] (the trusted screen) are services of the trusted OS to TAs. All
+//! messages are CBOR.
 
 pub mod boot;
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod keymint;
 pub mod ree;
 pub mod storage;
 pub mod ta;
+pub mod ui;
 
 pub use identity::{Identity, Signer};
 

@@ -4,8 +4,8 @@ use crate::image::Program;
 use rustix::fd::OwnedFd;
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, VecDeque};
-use tee_api::ta::{Login, ToTa, Typed};
-use tee_api::{Identity, TeeError};
+use tee_api::ta::{Login, ToTa};
+use tee_api::{Identity, TeeError, ui};
 use tee_engine::Engine;
 
 /// A request for a TA.
@@ -29,7 +29,7 @@ pub(crate) enum Task {
         /// The TA's number for its question.
         question: u32,
         /// What the person said.
-        answer: Result<Typed, TeeError>,
+        answer: Result<ui::Said, TeeError>,
     },
     /// End the session.
     Close,

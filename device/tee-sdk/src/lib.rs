@@ -15,6 +15,7 @@ pub mod sandbox;
 pub mod swap;
 pub mod testing;
 
+pub use board::ui::{Input, Typed};
 pub use context::{Batch, Context, Storage, TrustedOs};
 pub use question::{Question, Step};
 pub use runtime::{Instance, return_freed_memory, run};
@@ -22,6 +23,7 @@ pub use tee_api::boot::{BootInfo, Trust, fingerprint};
 pub use tee_api::clock::{SecureTime, TimeTrust};
 pub use tee_api::storage::Placement;
 pub use tee_api::ta::Login;
+pub use tee_api::ui::{Confirmation, Transaction};
 pub use tee_api::{Protocol, TaId, TeeError};
 pub use zeroize::Zeroizing;
 

@@ -19,5 +19,6 @@ mod run;
 mod size;
 mod tee;
 mod tpm;
+mod trusted_screen;
 mod update;
 mod verity_run;

@@ -2,10 +2,11 @@
 //! what it ran when the key was made.
 //!
 //! ```text
-//! blob = 1 | derivation input [32] | versions [12] | AES-256-GCM(KEK, key; 1 | versions)
+//! blob = 1 | derivation input [32] | terms [13] | AES-256-GCM(KEK, key; 1 | terms)
 //! KEK  = from the HUK for this TA, bound to: derivation input | verified boot key [32] | locked
 //!        | state
-//! versions = OS version, OS patch level, boot patch level: u32 each, big-endian
+//! terms = OS version, OS patch level, boot patch level: u32 each, big-endian | 1 where a person
+//!         must confirm what is signed, else 0
 //! ```
 //! The root of trust goes into the *derivation* of the key, as KeyMint demands: under another
 //! boot key or boot state the key that opens the blob does not exist. The derivation input is
@@ -23,6 +24,7 @@ use tee_sdk::{Context, TeeError};
 const VERSION: u8 = 1;
 const DERIVATION_INPUT_BYTES: usize = 32;
 const VERSIONS_BYTES: usize = 12;
+const TERMS_BYTES: usize = VERSIONS_BYTES + 1;
 const KEK: Attributes = Attributes::new(KeyType::Aes256, Usage::WRAP.union(Usage::UNWRAP));
 
 /// What was booted when the key was made.
@@ -33,17 +35,28 @@ struct Versions {
     boot_patch_level: u32,
 }
 
-/// Wraps `key` for this device and what it runs.
+/// A key that came out of its blob.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) key: Key,
+    /// It signs only what a person confirmed.
+    pub(crate) confirmation: bool,
+}
+
+/// Wraps `key` for this device and what it runs. It signs only what a person confirmed, where
+/// `confirmation` says so.
 pub(crate) fn seal(
     context: &mut Context<'_>,
     boot_info: &BootInfo,
     key: &Key,
+    confirmation: bool,
 ) -> Result<ByteBuf, TeeError> {
-    let versions = Versions::of(boot_info).to_bytes();
+    let mut terms = [u8::from(confirmation); TERMS_BYTES];
+    terms[..VERSIONS_BYTES].copy_from_slice(&Versions::of(boot_info).to_bytes());
     let input: [u8; DERIVATION_INPUT_BYTES] = context.random()?;
     let kek = derive(context, boot_info, &input)?;
-    let wrapped = kek.wrap(context, key, bound_to(&versions))?;
-    Ok(ByteBuf::from([&[VERSION], &input[..], &versions, &wrapped].concat()))
+    let wrapped = kek.wrap(context, key, bound_to(&terms))?;
+    Ok(ByteBuf::from([&[VERSION], &input[..], &terms, &wrapped].concat()))
 }
 
 /// Unwraps a blob. Whatever is wrong with it, the answer is the same.
@@ -51,25 +64,25 @@ pub(crate) fn open(
     context: &mut Context<'_>,
     boot_info: &BootInfo,
     blob: &[u8],
-) -> Result<Key, TeeError> {
+) -> Result<Opened, TeeError> {
     let (version, rest) = blob.split_first().ok_or_else(invalid)?;
     let (input, rest) = rest.split_at_checked(DERIVATION_INPUT_BYTES).ok_or_else(invalid)?;
-    let (versions, wrapped) = rest.split_first_chunk().ok_or_else(invalid)?;
+    let (terms, wrapped): (&[u8; TERMS_BYTES], _) = rest.split_first_chunk().ok_or_else(invalid)?;
     if *version != VERSION {
         return Err(invalid());
     }
     let kek = derive(context, boot_info, input)?;
-    let key =
-        kek.unwrap(context, wrapped, bound_to(versions), None).map_err(|error| match error {
-            TeeError::Security(_) => invalid(),
-            other => other,
-        })?;
+    let key = kek.unwrap(context, wrapped, bound_to(terms), None).map_err(|error| match error {
+        TeeError::Security(_) => invalid(),
+        other => other,
+    })?;
+    let (versions, confirmation) = terms.split_first_chunk().ok_or_else(invalid)?;
     Versions::from_bytes(versions).check(&Versions::of(boot_info))?;
-    Ok(key)
+    Ok(Opened { key, confirmation: confirmation != [0] })
 }
 
-fn bound_to(versions: &[u8; VERSIONS_BYTES]) -> Wrapping {
-    Wrapping::AesGcm { associated: ByteBuf::from([&[VERSION], &versions[..]].concat()) }
+fn bound_to(terms: &[u8; TERMS_BYTES]) -> Wrapping {
+    Wrapping::AesGcm { associated: ByteBuf::from([&[VERSION], &terms[..]].concat()) }
 }
 
 fn derive(context: &mut Context<'_>, boot_info: &BootInfo, input: &[u8]) -> Result<Key, TeeError> {

@@ -1,5 +1,7 @@
 //! KeyMint over a trusted OS in memory, with a maker made for the test.
 
+mod confirmation;
+
 use crate::keymint::KeyMintTa;
 use crypto::sign::{Curve, EcdsaKey, Hash, ecdsa_verify, es256_verify};
 use keyattest::x509::{
@@ -83,7 +85,13 @@ fn generate(
     ta: &mut Harness<KeyMintTa>,
     challenge: Option<&[u8]>,
 ) -> (ByteBuf, Vec<u8>, Vec<ByteBuf>) {
-    match ta.call(&Command::GenerateKey { challenge: challenge.map(ByteBuf::from) }).unwrap() {
+    match ta
+        .call(&Command::GenerateKey {
+            challenge: challenge.map(ByteBuf::from),
+            confirmation: false,
+        })
+        .unwrap()
+    {
         Reply::Key { blob, public_key, chain } => (blob, public_key.into_vec(), chain),
         other => panic!("not a key: {other:?}"),
     }
@@ -91,7 +99,12 @@ fn generate(
 
 fn sign(ta: &mut Harness<KeyMintTa>, blob: &[u8], fixed: bool) -> Result<Vec<u8>, TeeError> {
     let message = ByteBuf::from(*b"message");
-    match ta.call(&Command::Sign { blob: ByteBuf::from(blob), message, fixed })? {
+    match ta.call(&Command::Sign {
+        blob: ByteBuf::from(blob),
+        message,
+        fixed,
+        confirmation: None,
+    })? {
         Reply::Signature(signature) => Ok(signature.into_vec()),
         other => panic!("not a signature: {other:?}"),
     }
@@ -274,7 +287,8 @@ fn a_power_cut_during_installation_leaves_the_device_in_the_factory() {
 fn attests_nothing_before_it_is_provisioned_or_booted() {
     let (maker, os) = (Maker::new(), FakeOs::in_factory());
     let mut ta = os.start::<KeyMintTa>();
-    let challenge = || Command::GenerateKey { challenge: Some(ByteBuf::from(*b"x")) };
+    let challenge =
+        || Command::GenerateKey { challenge: Some(ByteBuf::from(*b"x")), confirmation: false };
     assert!(matches!(ta.call(&challenge()), Err(TeeError::BadState(_))));
     assert!(matches!(ta.call(&Command::DeviceChain), Err(TeeError::BadState(_))));
     let (os, mut ta) = device(&maker);
@@ -288,7 +302,8 @@ fn attests_nothing_before_it_is_provisioned_or_booted() {
 fn refuses_a_challenge_of_129_bytes() {
     let (_, mut ta) = device(&Maker::new());
     assert_eq!(generate(&mut ta, Some(&[1; 128])).2.len(), 4);
-    let long = Command::GenerateKey { challenge: Some(ByteBuf::from([1; 129])) };
+    let long =
+        Command::GenerateKey { challenge: Some(ByteBuf::from([1; 129])), confirmation: false };
     assert!(matches!(ta.call(&long), Err(TeeError::BadParameters(_))));
 }
 
@@ -308,7 +323,7 @@ proptest! {
         let mut ta = FakeOs::new().start::<KeyMintTa>();
         let _ = ta.call_raw(&bytes);
         let blob = ByteBuf::from(bytes);
-        let _ = ta.call(&Command::Sign { blob, message: ByteBuf::new(), fixed: false });
+        let _ = ta.call(&Command::Sign { blob, message: ByteBuf::new(), fixed: false, confirmation: None });
     }
 }
 

@@ -79,13 +79,13 @@ fn makes_keys_and_signs_behind_its_locks_and_ends_with_its_channel() {
     let mut ta = Ta::start();
     ta.request(&ToTa::Open { session: 1, login: Login { uid: 0 } }).unwrap();
     let Ok(Reply::Key { blob, public_key, .. }) =
-        ta.call(&Command::GenerateKey { challenge: None })
+        ta.call(&Command::GenerateKey { challenge: None, confirmation: false })
     else {
         panic!("no key");
     };
     let mut sign = |fixed| {
         let message = ByteBuf::from(*b"message");
-        match ta.call(&Command::Sign { blob: blob.clone(), message, fixed }) {
+        match ta.call(&Command::Sign { blob: blob.clone(), message, fixed, confirmation: None }) {
             Ok(Reply::Signature(signature)) => signature,
             other => panic!("no signature: {other:?}"),
         }
@@ -94,7 +94,8 @@ fn makes_keys_and_signs_behind_its_locks_and_ends_with_its_channel() {
     ecdsa_verify(Curve::P256, Hash::Sha256, &public_key, b"message", &der).unwrap();
     es256_verify(&public_key, b"message", &sign(true)).unwrap();
 
-    let refused = ta.call(&Command::GenerateKey { challenge: Some(ByteBuf::from(*b"x")) });
+    let refused = ta
+        .call(&Command::GenerateKey { challenge: Some(ByteBuf::from(*b"x")), confirmation: false });
     assert!(matches!(refused, Err(TeeError::BadState(_))), "{refused:?}");
 
     ta.channel = None;

@@ -1,7 +1,6 @@
 //! What TAs work on: queues, system calls, results, and death.
 
 use super::Os;
-use crate::prompts;
 use crate::syscalls::Answer;
 use crate::ta::{Job, Task};
 use board::channel::{self, ChannelError};
@@ -63,8 +62,8 @@ impl Os {
                 Ok(Answer::Later) => {}
                 Err(refused) => self.answer(at, SyscallReply::Refused(refused)),
             },
-            (Ok(FromTa::Ask { question, title, detail, secret }), Some(_)) => {
-                self.ask(at, question, prompts::prompt(title, detail, secret));
+            (Ok(FromTa::Ask { question, ask }), Some(_)) => {
+                self.ask(at, question, ask);
                 self.pump(at);
             }
             // It panicked, or it does not keep to the protocol.

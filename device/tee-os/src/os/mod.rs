@@ -6,6 +6,7 @@ mod screen;
 
 use crate::boot::Boot;
 use crate::clock::SecureClock;
+use crate::confirmation::Confirmations;
 use crate::log::Log;
 use crate::prompts::Prompts;
 use crate::ree::Connection;
@@ -47,6 +48,7 @@ pub(crate) struct Os {
     /// Loaded when somebody first asks.
     pub(crate) clock: Option<SecureClock>,
     pub(crate) prompts: Prompts,
+    pub(crate) confirmations: Confirmations,
     pub(crate) tas: Vec<Ta>,
     pub(crate) spawner: Spawner,
     pub(crate) log: Log,

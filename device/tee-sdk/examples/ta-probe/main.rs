@@ -10,7 +10,12 @@ use serde_bytes::ByteBuf;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use tee_sdk::engine::{Attributes, Hash, KeyType, Usage};
-use tee_sdk::{Batch, Context, Login, Placement, TeeError, TrustedApplication};
+use tee_sdk::{
+    Batch, Context, Login, Placement, Question, Step, TeeError, Transaction, TrustedApplication,
+};
+
+/// What its confirmations are for.
+const BINDING: &[u8] = b"the probe's only key";
 
 fn main() -> ExitCode {
     tee_sdk::run::<App>()
@@ -31,6 +36,26 @@ impl TrustedApplication for App {
     fn open(&mut self, _: &mut Context<'_>, session: u32, _: Login) -> Result<(), TeeError> {
         self.sessions.insert(session);
         Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        context: &mut Context<'_>,
+        session: u32,
+        command: Command,
+    ) -> Result<Step<Self>, TeeError> {
+        match command {
+            Command::Confirm(text) => {
+                let (extra, binding) = (ByteBuf::from(*b"extra"), ByteBuf::from(BINDING));
+                Ok(Step::confirm(Transaction { text, extra, binding }, |_, _, given| {
+                    Ok(Step::Done(Reply::Confirmed(given.message, given.token)))
+                }))
+            }
+            Command::Ask(ask) => {
+                Ok(Step::ask(Question::from(ask), |_, _, _| Ok(Step::Done(Reply::Done))))
+            }
+            command => self.invoke(context, session, command).map(Step::Done),
+        }
     }
 
     fn invoke(
@@ -81,6 +106,13 @@ impl TrustedApplication for App {
             Command::LeaveFactory => {
                 context.leave_factory()?;
                 Reply::Done
+            }
+            Command::Redeem(message, token) => {
+                context.redeem(&message, BINDING, &token)?;
+                Reply::Done
+            }
+            Command::Confirm(_) | Command::Ask(_) => {
+                return Err(TeeError::BadState("this command asks the person".into()));
             }
         })
     }

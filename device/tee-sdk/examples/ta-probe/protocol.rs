@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use tee_api::ui::Ask;
 use tee_api::{Protocol, TaId};
 
 /// The probe's protocol.
@@ -50,6 +51,12 @@ pub(crate) enum Command {
     Work(Work, Place, u32),
     /// A service that is not for this TA. → `Done`
     LeaveFactory,
+    /// Have the person confirm this text. → `Confirmed`
+    Confirm(String),
+    /// Use a confirmation of this text up. → `Done`
+    Redeem(ByteBuf, ByteBuf),
+    /// Ask for whatever prompt; what was typed stays here. → `Done`
+    Ask(Ask),
 }
 
 /// A change of an object in files.
@@ -104,4 +111,6 @@ pub(crate) enum Reply {
     Bytes(ByteBuf),
     /// Names.
     Names(Vec<String>),
+    /// Message and token.
+    Confirmed(ByteBuf, ByteBuf),
 }

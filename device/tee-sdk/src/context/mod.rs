@@ -5,6 +5,7 @@ mod clock;
 pub(crate) mod engine;
 mod random;
 mod storage;
+mod ui;
 
 pub use storage::{Batch, Storage};
 

@@ -8,6 +8,7 @@ mod clock;
 mod engine;
 mod harness;
 mod storage;
+mod ui;
 
 pub use harness::{Asked, Harness};
 
@@ -21,7 +22,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use storage::Objects;
 use tee_api::boot::{BootInfo, BootLock, BootState, Trust};
-use tee_api::ta::{Syscall, SyscallReply, Typed};
+use tee_api::ta::{Syscall, SyscallReply};
 use tee_api::{Protocol, TaId, TeeError};
 use tee_engine::Engine;
 
@@ -39,6 +40,7 @@ struct State {
     keeps_files: bool,
     answers: VecDeque<Option<String>>,
     prompts: Vec<Question>,
+    confirmed: Vec<ui::Confirmed>,
     writes_left: Option<u32>,
     engines: BTreeMap<TaId, Engine>,
 }
@@ -71,6 +73,7 @@ impl FakeOs {
             keeps_files: true,
             answers: VecDeque::new(),
             prompts: Vec::new(),
+            confirmed: Vec::new(),
             writes_left: None,
             engines: BTreeMap::new(),
         })))
@@ -105,6 +108,7 @@ impl FakeOs {
         state.writes_left = None;
         state.answers.clear();
         state.engines.clear();
+        state.confirmed.clear();
     }
 
     /// The person will type this at the next prompt that has no answer yet.
@@ -155,12 +159,6 @@ impl FakeOs {
     #[must_use]
     pub fn auth_token_key(&self) -> [u8; 32] {
         *self.state().auth_token_key().expose()
-    }
-
-    fn typed(&self, question: Question) -> Result<Typed, TeeError> {
-        let mut state = self.state();
-        state.prompts.push(question);
-        state.answers.pop_front().flatten().map(Typed).ok_or(TeeError::Cancelled)
     }
 
     fn state(&self) -> RefMut<'_, State> {
@@ -217,6 +215,7 @@ impl State {
                 self.boot_lock.custom_key = key;
                 SyscallReply::Done
             }
+            Syscall::Ui(call) => SyscallReply::Ui(self.screen_call(ta, call)?),
         })
     }
 
