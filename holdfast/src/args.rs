@@ -186,6 +186,25 @@ pub(crate) struct Relock {
     pub(crate) json: bool,
 }
 
+/// `holdfast device confirm`.
+#[derive(Debug, Args)]
+pub(crate) struct Confirm {
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+    /// What is shown, all of it: letters of Latin, Greek and Cyrillic, digits, punctuation
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: String,
+    /// What is signed with it, unseen, as a server's challenge: at most 2048 bytes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) extra_file: Option<PathBuf>,
+    /// A folder for message.cbor, signature.der and chain.pem
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: Option<PathBuf>,
+    /// One JSON object on standard output: message, signature and chain as base64
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// What a release is called, and how old it is.
 #[derive(Debug, Args)]
 pub(crate) struct Release {
@@ -405,6 +424,13 @@ pub(crate) enum Device {
     /// docs/trusted-applications.md shows how one is written and signed.
     #[command(subcommand)]
     Ta(Ta),
+    /// Have the person confirm a text on the trusted screen, and sign it
+    ///
+    /// The key that signs was made for this, in the TEE: it signs nothing that a person did not
+    /// confirm. Its certificates say so and lead to the maker's root; their challenge is SHA-256
+    /// of the extra data. What is signed is CBOR: {"prompt": text, "extra": bytes}.
+    #[command(after_help = EXITS)]
+    Confirm(Confirm),
     /// Say how the device is; exit code 1 while it is off or its system is not up
     #[command(after_help = EXITS)]
     Status {

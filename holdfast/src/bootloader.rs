@@ -12,16 +12,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a person may think about what the trusted screen asks.
-const THINKING: Duration = Duration::from_secs(10 * 60);
+pub(crate) const THINKING: Duration = Duration::from_secs(10 * 60);
 /// How long the device may take to restart.
 const RESTART_WITHIN: Duration = Duration::from_secs(60);
 
 /// Locks the bootloader, or unlocks it, and restarts the device.
 pub(crate) async fn set_lock(state: &State, locked: bool, json: bool) -> Result<Exit> {
     let word = if locked { "lock" } else { "unlock" };
-    let screen = std::fs::read_to_string(state.path("device/run/trusted-screen.url"));
-    let screen = screen.unwrap_or_default();
-    eprintln!("agree on the trusted screen: {}", screen.trim_end());
+    eprintln!("agree on the trusted screen: {}", trusted_screen(state));
     let request = system(state)?.post(&format!("/v1/bootloader/{word}")).patience(THINKING);
     let erased: Value = match request.send_json().await {
         Ok(erased) => erased,
@@ -63,8 +61,14 @@ pub(crate) async fn set_custom_key(state: &State, file: Option<&Path>) -> Result
     Ok(Exit::Held)
 }
 
+/// Where the trusted screen is, as the board tells.
+pub(crate) fn trusted_screen(state: &State) -> String {
+    let told = std::fs::read_to_string(state.path("device/run/trusted-screen.url"));
+    told.unwrap_or_default().trim_end().to_owned()
+}
+
 /// The system's local API, where the device is on.
-fn system(state: &State) -> Result<Client> {
+pub(crate) fn system(state: &State) -> Result<Client> {
     let socket = state.path("device/run/holdfast.sock");
     if std::os::unix::net::UnixStream::connect(&socket).is_err() {
         let off = "the device is off: `holdfast device boot` powers it on";
@@ -73,7 +77,7 @@ fn system(state: &State) -> Result<Client> {
     Ok(Client::unix(&socket))
 }
 
-fn refused(error: HttpError, json: bool) -> Result<Exit> {
+pub(crate) fn refused(error: HttpError, json: bool) -> Result<Exit> {
     let HttpError::Refused(refusal) = error else { return Err(error.into()) };
     if json {
         println!("{}", json!({ "error": refusal.error, "reason": refusal.reason }));

@@ -6,6 +6,7 @@ mod args;
 mod attack;
 mod bootloader;
 mod commands;
+mod confirm;
 mod doctor;
 mod exit;
 mod programs;

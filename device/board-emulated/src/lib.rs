@@ -22,3 +22,4 @@ pub mod silicon;
 pub mod sockets;
 pub mod status;
 pub mod trusted_screen;
+pub mod wiping;

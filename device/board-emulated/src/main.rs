@@ -15,6 +15,7 @@ use board_emulated::screen::Screen;
 use board_emulated::sockets::listen_at;
 use board_emulated::status::Board;
 use board_emulated::trusted_screen;
+use board_emulated::wiping::Wiping;
 use clap::Parser;
 use effects::{SystemClock, SystemEntropy};
 use rustix::fs::{FlockOperation, flock};
@@ -27,6 +28,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// A PIN passes through this process.
+#[global_allocator]
+static MEMORY: Wiping = Wiping;
 
 /// The environment lacks something: a port, a board, a right.
 const ENVIRONMENT: u8 = 3;
@@ -112,8 +117,7 @@ async fn serve(arguments: Arguments) -> Result<()> {
         Controls { power: power.clone(), board: board.clone(), screen: screen.clone(), receiver };
     let control = control_socket(&places)?;
     tell_trusted_screen(&places, trusted_at)?;
-    let page =
-        trusted_screen::routes(screen, board.clone(), trusted_at, &format!("http://{phone_at}"));
+    let page = trusted_screen::routes(screen, board.clone(), trusted_at);
     tokio::spawn(async { axum::serve(control, control::routes(controls)).await });
     tokio::spawn(async { axum::serve(trusted, page).await });
     tokio::spawn(phone_screen::relay(phone, places.run(), board));
@@ -167,8 +171,8 @@ fn lock(places: &Places) -> Result<File> {
     Ok(file)
 }
 
-/// Tells the system where the trusted screen is, so that the phone's screen can frame it. What
-/// the system makes of it is no secret and no privilege.
+/// Tells the system where the trusted screen is, so that the phone's screen can send the person
+/// there. What the system makes of it is no secret and no privilege.
 fn tell_trusted_screen(places: &Places, at: SocketAddr) -> Result<()> {
     let path = places.run().join("trusted-screen.url");
     let told = std::fs::create_dir_all(places.run()).and_then(|()| {

@@ -2,16 +2,20 @@
 //! typed goes to the TEE and nowhere else.
 
 use board::channel;
-use board::ui::{FromScreen, Input, Prompt, ToScreen};
+use board::ui::{FromScreen, Mark, Prompt, ToScreen, Unfit};
 use rustix::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Turns the prompt away in scripted keys.
 const ESCAPE: char = '\u{1b}';
 /// The most keys that wait for a prompt.
 const MAX_WAITING_KEYS: usize = 4096;
+/// For so long after a prompt appears nothing answers it: the finger that comes down was meant
+/// for what stood there before.
+pub const GRACE: Duration = Duration::from_millis(500);
 
 /// Why an answer was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,24 +23,34 @@ pub enum NotTaken {
     /// The prompt that it answers does not stand any more.
     #[error("this prompt is gone")]
     Gone,
-    /// Too short.
-    #[error("enter at least {0} characters")]
-    TooShort(u8),
-    /// Too long.
-    #[error("enter at most {0} characters")]
-    TooLong(u8),
+    /// The prompt appeared less than [`GRACE`] ago.
+    #[error("this prompt is new: read it, then answer")]
+    TooSoon,
+    /// It is no answer to what is asked.
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
     /// More scripted keys than a script has.
     #[error("too many keys wait already")]
     TooManyKeys,
+    /// A prompt stands; the mark is changed while none does.
+    #[error("answer the prompt first")]
+    Busy,
+    /// The TEE is not up.
+    #[error("the trusted environment does not run")]
+    NoTee,
 }
 
 /// A prompt with its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// Comes back with the answer.
-    pub id: u32,
+    pub id: u64,
     /// What is shown.
     pub prompt: Prompt,
+    /// What tells this screen from a fake.
+    pub mark: Option<Mark>,
+    /// Since when.
+    since: Instant,
 }
 
 #[derive(Default)]
@@ -78,7 +92,7 @@ impl Screen {
             *state = State { tee: Some(socket.clone()), ..State::default() };
         });
         while let Ok(message) = channel::receive(&*socket) {
-            self.take(message);
+            self.take(message, Instant::now());
         }
         self.update(|state| {
             if state.tee.as_ref().is_some_and(|tee| Arc::ptr_eq(tee, &socket)) {
@@ -87,10 +101,10 @@ impl Screen {
         });
     }
 
-    fn take(&self, message: ToScreen) {
+    fn take(&self, message: ToScreen, now: Instant) {
         self.update(|state| match message {
-            ToScreen::Show { id, prompt } => {
-                state.standing = Some(Standing { id, prompt });
+            ToScreen::Show { id, prompt, mark } => {
+                state.standing = Some(Standing { id, prompt, mark, since: now });
                 state.feed();
             }
             ToScreen::Cancel { id } => {
@@ -99,14 +113,30 @@ impl Screen {
         });
     }
 
-    /// The person typed `text` and pressed enter.
-    pub fn enter(&self, id: u32, text: &str) -> Result<(), NotTaken> {
-        self.update(|state| state.enter(id, text))
+    /// The person typed `text` and pressed enter, `now`.
+    pub fn enter(&self, id: u64, text: &str, now: Instant) -> Result<(), NotTaken> {
+        self.update(|state| {
+            state.standing(id)?.refuse_if_new(now)?;
+            state.enter(id, text)
+        })
     }
 
-    /// The person turned the prompt away.
-    pub fn turn_away(&self, id: u32) -> Result<(), NotTaken> {
-        self.update(|state| state.turn_away(id))
+    /// The person turned the prompt away, `now`.
+    pub fn turn_away(&self, id: u64, now: Instant) -> Result<(), NotTaken> {
+        self.update(|state| {
+            state.standing(id)?.refuse_if_new(now)?;
+            state.turn_away(id)
+        })
+    }
+
+    /// The person wants another mark; the TEE then asks which.
+    pub fn change_mark(&self) -> Result<(), NotTaken> {
+        let state = self.state();
+        if state.standing.is_some() {
+            return Err(NotTaken::Busy);
+        }
+        let tee = state.tee.as_ref().ok_or(NotTaken::NoTee)?;
+        channel::send(&**tee, &FromScreen::ChangeMark).map_err(|_| NotTaken::NoTee)
     }
 
     /// Types `keys`: a line for each prompt, now or when one comes; escape turns it away.
@@ -157,50 +187,44 @@ impl State {
         }
     }
 
-    fn enter(&mut self, id: u32, text: &str) -> Result<(), NotTaken> {
-        let standing = self.standing(id)?;
-        let text = match standing.prompt.input {
-            Input::Confirm => String::new(),
-            Input::Secret { min_chars, max_chars } => {
-                let chars = text.chars().count();
-                if chars < min_chars.into() {
-                    return Err(NotTaken::TooShort(min_chars));
-                }
-                if chars > max_chars.into() {
-                    return Err(NotTaken::TooLong(max_chars));
-                }
-                text.to_owned()
-            }
-        };
-        self.answer(FromScreen::Entered { id, text });
+    fn enter(&mut self, id: u64, text: &str) -> Result<(), NotTaken> {
+        let text = self.standing(id)?.prompt.input.accept(text)?;
+        self.answer(&FromScreen::Entered { id, text });
         Ok(())
     }
 
-    fn turn_away(&mut self, id: u32) -> Result<(), NotTaken> {
+    fn turn_away(&mut self, id: u64) -> Result<(), NotTaken> {
         self.standing(id)?;
-        self.answer(FromScreen::Cancelled { id });
+        self.answer(&FromScreen::Cancelled { id });
         Ok(())
     }
 
-    fn standing(&self, id: u32) -> Result<&Standing, NotTaken> {
+    fn standing(&self, id: u64) -> Result<&Standing, NotTaken> {
         self.standing.as_ref().filter(|standing| standing.id == id).ok_or(NotTaken::Gone)
     }
 
-    fn answer(&mut self, mut answer: FromScreen) {
+    fn answer(&mut self, answer: &FromScreen) {
         self.standing = None;
         if let Some(tee) = &self.tee {
             // A TEE that is gone takes its prompt with it; there is nobody to tell.
-            let _ = channel::send(&**tee, &answer);
+            let _ = channel::send(&**tee, answer);
         }
-        if let FromScreen::Entered { text, .. } = &mut answer {
-            text.zeroize();
+    }
+}
+
+impl Standing {
+    fn refuse_if_new(&self, now: Instant) -> Result<(), NotTaken> {
+        if now.saturating_duration_since(self.since) < GRACE {
+            return Err(NotTaken::TooSoon);
         }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use board::ui::Input;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     /// A screen whose TEE is the test.
@@ -213,25 +237,66 @@ mod tests {
         (screen, tee)
     }
 
-    fn show(screen: &Screen, id: u32, input: Input) {
-        let prompt = Prompt { title: "Unlock".into(), detail: String::new(), input };
-        screen.take(ToScreen::Show { id, prompt });
+    /// A moment at which no prompt is new any more.
+    fn later() -> Instant {
+        Instant::now() + GRACE
     }
 
-    const PIN: Input = Input::Secret { min_chars: 4, max_chars: 6 };
+    fn show(screen: &Screen, id: u64, input: Input) {
+        let prompt = Prompt { title: "Unlock".into(), detail: String::new(), input };
+        screen.take(ToScreen::Show { id, prompt, mark: None }, Instant::now());
+    }
+
+    fn entered(id: u64, text: &str) -> FromScreen {
+        FromScreen::Entered { id, text: text.into() }
+    }
+
+    const PIN: Input = Input::Pin { min_digits: 4, max_digits: 6 };
 
     #[test]
     fn s2_1_1_what_is_typed_goes_to_the_tee() {
         let (screen, tee) = connected();
         show(&screen, 1, PIN);
-        assert_eq!(screen.enter(1, "123"), Err(NotTaken::TooShort(4)));
-        assert_eq!(screen.enter(1, "1234567"), Err(NotTaken::TooLong(6)));
-        assert_eq!(screen.enter(2, "1234"), Err(NotTaken::Gone));
-        assert_eq!(screen.enter(1, "1234"), Ok(()));
-        let answer: FromScreen = channel::receive(&tee).unwrap();
-        assert!(matches!(answer, FromScreen::Entered { id: 1, text } if text == "1234"));
+        let short = NotTaken::Unfit(Unfit::TooShort(4, "digits"));
+        assert_eq!(screen.enter(1, "123", later()), Err(short));
+        assert_eq!(screen.enter(1, "12ab", later()), Err(NotTaken::Unfit(Unfit::NoDigit)));
+        assert_eq!(screen.enter(2, "1234", later()), Err(NotTaken::Gone));
+        assert_eq!(screen.enter(1, "1234", later()), Ok(()));
+        assert_eq!(channel::receive::<FromScreen>(&tee).unwrap(), entered(1, "1234"));
         assert_eq!(screen.standing(), None);
-        assert_eq!(screen.enter(1, "1234"), Err(NotTaken::Gone));
+        assert_eq!(screen.enter(1, "1234", later()), Err(NotTaken::Gone));
+    }
+
+    #[test]
+    fn s2_1_1_a_prompt_that_changes_under_the_finger_takes_no_answer() {
+        let (screen, tee) = connected();
+        let start = Instant::now();
+        let transaction = Input::Transaction { text: "Pay 1 €".into() };
+        let show = |id, input, at| {
+            let prompt = Prompt { title: String::new(), detail: String::new(), input };
+            screen.take(ToScreen::Show { id, prompt, mark: None }, at);
+        };
+        show(1, PIN, start);
+        // The REE withdraws one prompt and asks another thing, just as the finger comes down.
+        screen.take(ToScreen::Cancel { id: 1 }, start + GRACE);
+        show(2, transaction, start + GRACE);
+        let down = start + GRACE + GRACE - Duration::from_millis(1);
+        assert_eq!(screen.enter(2, "", down), Err(NotTaken::TooSoon));
+        assert_eq!(screen.turn_away(2, down), Err(NotTaken::TooSoon));
+        assert_eq!(screen.enter(1, "1234", down), Err(NotTaken::Gone));
+        assert_eq!(screen.enter(2, "", start + GRACE + GRACE), Ok(()));
+        assert_eq!(channel::receive::<FromScreen>(&tee).unwrap(), entered(2, ""));
+    }
+
+    #[test]
+    fn s2_1_1_the_mark_is_changed_at_the_screen_while_no_prompt_stands() {
+        let (screen, tee) = connected();
+        show(&screen, 1, PIN);
+        assert_eq!(screen.change_mark(), Err(NotTaken::Busy));
+        screen.take(ToScreen::Cancel { id: 1 }, later());
+        assert_eq!(screen.change_mark(), Ok(()));
+        assert_eq!(channel::receive::<FromScreen>(&tee).unwrap(), FromScreen::ChangeMark);
+        assert_eq!(Screen::default().change_mark(), Err(NotTaken::NoTee));
     }
 
     #[test]
@@ -248,15 +313,13 @@ mod tests {
         for _ in 0..4 {
             said.push(channel::receive::<FromScreen>(&tee).unwrap());
         }
-        assert_eq!(
-            said,
-            [
-                FromScreen::Entered { id: 1, text: "1234".into() },
-                FromScreen::Cancelled { id: 2 },
-                FromScreen::Entered { id: 3, text: "5678".into() },
-                FromScreen::Entered { id: 4, text: String::new() },
-            ]
-        );
+        let due = [
+            entered(1, "1234"),
+            FromScreen::Cancelled { id: 2 },
+            entered(3, "5678"),
+            entered(4, ""),
+        ];
+        assert_eq!(said, due);
     }
 
     #[test]
@@ -264,9 +327,9 @@ mod tests {
         let (screen, _tee) = connected();
         let changes = screen.changes();
         show(&screen, 7, PIN);
-        screen.take(ToScreen::Cancel { id: 6 });
+        screen.take(ToScreen::Cancel { id: 6 }, later());
         assert!(screen.standing().is_some());
-        screen.take(ToScreen::Cancel { id: 7 });
+        screen.take(ToScreen::Cancel { id: 7 }, later());
         assert_eq!(screen.standing(), None);
         assert!(changes.has_changed().unwrap());
     }

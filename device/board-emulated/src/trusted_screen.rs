@@ -1,27 +1,28 @@
 //! The trusted screen in a browser, on an origin of its own: loopback only.
 //!
 //! `GET /` is the page, `GET /state?seen=N` answers as soon as the prompt is another than number
-//! N, `POST /entered` and `POST /cancelled` answer the prompt. A request must name this very
-//! origin: other pages in the same browser can't type here, nor can a name that was re-bound to
-//! the loopback address.
+//! N, `POST /entered` and `POST /cancelled` answer the prompt, `POST /mark` asks for another
+//! mark. A request must name this very origin: other pages in the same browser can't type here,
+//! nor can a name that was re-bound to the loopback address. No page frames this one: what lies
+//! over a frame, the person would not see.
 
-use crate::screen::{NotTaken, Screen, Standing};
+use crate::screen::{GRACE, NotTaken, Screen, Standing};
 use crate::status::Board;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use board::ui::Input;
+use board::ui::{Input, Mark, Typed};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a question about the state waits for news.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -32,29 +33,20 @@ struct Page {
     board: Arc<Board>,
     /// `host:port` values that name this origin.
     hosts: [String; 2],
-    security_policy: HeaderValue,
 }
 
 /// What stands there while the system on the flash is known to be corrupt.
 const CORRUPT: &str = "The system on this phone is corrupt and may not work properly. Flash a good \
                        image, or update it.";
 
-/// The routes. `own` is where they are served; `framed_by` is the origin that may show the page
-/// in a frame: the phone's screen, by address and by name.
-pub fn routes(screen: Arc<Screen>, board: Arc<Board>, own: SocketAddr, framed_by: &str) -> Router {
-    let by_name = framed_by.replace("127.0.0.1", "localhost");
-    let security_policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors {framed_by} {by_name}; \
-         require-trusted-types-for 'script'; trusted-types 'none'"
-    );
-    let page = Arc::new(Page {
-        screen,
-        board,
-        hosts: [own.to_string(), format!("localhost:{}", own.port())],
-        security_policy: HeaderValue::from_str(&security_policy)
-            .expect("an origin is made of visible characters"),
-    });
+const SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The routes. `own` is where they are served.
+pub fn routes(screen: Arc<Screen>, board: Arc<Board>, own: SocketAddr) -> Router {
+    let hosts = [own.to_string(), format!("localhost:{}", own.port())];
+    let page = Arc::new(Page { screen, board, hosts });
     Router::new()
         .route("/", get(html))
         .route("/style.css", get(css))
@@ -62,6 +54,7 @@ pub fn routes(screen: Arc<Screen>, board: Arc<Board>, own: SocketAddr, framed_by
         .route("/state", get(state))
         .route("/entered", post(entered))
         .route("/cancelled", post(cancelled))
+        .route("/mark", post(mark))
         .layer(from_fn_with_state(page.clone(), same_origin))
         .with_state(page)
 }
@@ -73,7 +66,7 @@ async fn same_origin(State(page): State<Arc<Page>>, request: Request, next: Next
     } else {
         (StatusCode::FORBIDDEN, "this is not the trusted screen's own page\n").into_response()
     };
-    add_headers(response.headers_mut(), &page);
+    add_headers(response.headers_mut());
     response
 }
 
@@ -90,12 +83,15 @@ impl Page {
     }
 }
 
-fn add_headers(headers: &mut HeaderMap, page: &Page) {
-    headers.insert(CONTENT_SECURITY_POLICY, page.security_policy.clone());
+fn add_headers(headers: &mut HeaderMap) {
     for (name, value) in [
+        (CONTENT_SECURITY_POLICY, SECURITY_POLICY),
         (CACHE_CONTROL, "no-store"),
         (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        // Whoever opened this window keeps no hold of it.
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -124,21 +120,26 @@ struct Seen {
 struct Shown {
     change: u64,
     prompt: Option<ShownPrompt>,
+    /// What tells this page from a fake, while it asks.
+    mark: Option<Mark>,
+    /// For so long after it appeared a prompt takes no answer.
+    grace_ms: u64,
     /// What everybody who looks at it must know.
     warning: Option<&'static str>,
 }
 
-/// A prompt as JSON, for the page and the control socket. It has no secret in it.
+/// A prompt as JSON, for the page and the control socket. It has no secret in it, and not the
+/// mark.
 #[derive(Serialize)]
 pub struct ShownPrompt {
-    id: u32,
+    id: u64,
     title: String,
     detail: String,
     input: Input,
 }
 
 impl From<Standing> for ShownPrompt {
-    fn from(Standing { id, prompt }: Standing) -> Self {
+    fn from(Standing { id, prompt, .. }: Standing) -> Self {
         Self { id, title: prompt.title, detail: prompt.detail, input: prompt.input }
     }
 }
@@ -149,32 +150,42 @@ async fn state(State(page): State<Arc<Page>>, Query(Seen { seen }): Query<Seen>)
     let _ = tokio::time::timeout(PATIENCE, changes.wait_for(|now| Some(*now) != seen)).await;
     let change = *changes.borrow();
     let warning = page.board.is_corrupt().then_some(CORRUPT);
-    Json(Shown { change, prompt: page.screen.standing().map(Into::into), warning })
+    let standing = page.screen.standing();
+    let mark = standing.as_ref().and_then(|standing| standing.mark.clone());
+    let grace_ms = GRACE.as_millis() as u64;
+    Json(Shown { change, prompt: standing.map(Into::into), mark, grace_ms, warning })
 }
 
 #[derive(Deserialize)]
 struct Entered {
-    id: u32,
-    text: zeroize::Zeroizing<String>,
+    id: u64,
+    text: Typed,
 }
 
 async fn entered(State(page): State<Arc<Page>>, Json(body): Json<Entered>) -> Response {
-    outcome(page.screen.enter(body.id, &body.text))
+    outcome(page.screen.enter(body.id, &body.text, Instant::now()))
 }
 
 #[derive(Deserialize)]
 struct Cancelled {
-    id: u32,
+    id: u64,
 }
 
 async fn cancelled(State(page): State<Arc<Page>>, Json(body): Json<Cancelled>) -> Response {
-    outcome(page.screen.turn_away(body.id))
+    outcome(page.screen.turn_away(body.id, Instant::now()))
+}
+
+async fn mark(State(page): State<Arc<Page>>) -> Response {
+    outcome(page.screen.change_mark())
 }
 
 fn outcome(result: Result<(), NotTaken>) -> Response {
     match result {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(NotTaken::Gone) => (StatusCode::GONE, NotTaken::Gone.to_string()).into_response(),
+        Err(why @ (NotTaken::TooSoon | NotTaken::Busy | NotTaken::NoTee)) => {
+            (StatusCode::CONFLICT, why.to_string()).into_response()
+        }
         Err(why) => (StatusCode::UNPROCESSABLE_ENTITY, why.to_string()).into_response(),
     }
 }
@@ -189,7 +200,7 @@ mod tests {
 
     async fn ask(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let screen = Arc::default();
-        let routes = routes(screen, Arc::default(), OWN.parse().unwrap(), "http://127.0.0.1:4001");
+        let routes = routes(screen, Arc::default(), OWN.parse().unwrap());
         let request = Request::builder().method(method).uri(path);
         let request = headers.iter().fold(request, |r, (name, value)| r.header(*name, *value));
         routes.oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap()
@@ -205,7 +216,8 @@ mod tests {
         let page = ask("GET", "/", &[("host", OWN)], "").await;
         let policy = page.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none';"));
-        assert!(policy.contains("frame-ancestors http://127.0.0.1:4001 http://localhost:4001;"));
+        assert!(policy.contains("frame-ancestors 'none';"), "nothing lies over this page");
+        assert_eq!(page.headers()["cross-origin-opener-policy"], "same-origin");
         assert!(policy.contains("require-trusted-types-for 'script'"));
     }
 
@@ -223,6 +235,8 @@ mod tests {
             headers.extend(origin.map(|origin| ("origin", origin)));
             let response = ask("POST", "/entered", &headers, body).await;
             assert_eq!(response.status(), status, "{origin:?}");
+            let response = ask("POST", "/mark", &headers, "").await;
+            assert_eq!(response.status() == 403, status == 403, "{origin:?}");
         }
         let stranger = ("origin", "http://elsewhere.example");
         let response = ask("GET", "/state", &[("host", OWN), stranger], "").await;

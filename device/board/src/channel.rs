@@ -32,6 +32,10 @@ pub enum ChannelError {
     Malformed(String),
 }
 
+/// Messages up to this size are wiped from the buffers that they passed: a PIN may be in one, and
+/// a larger one carries none.
+const WIPED_BYTES: usize = 4096;
+
 /// Encodes `message` as CBOR.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ChannelError> {
     let mut bytes = Vec::with_capacity(256);
@@ -45,8 +49,11 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ChannelError> {
 
 /// Decodes CBOR that must end where the message ends.
 pub fn decode<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, ChannelError> {
-    let value = ciborium::from_reader(&mut bytes)
-        .map_err(|error| ChannelError::Malformed(error.to_string()))?;
+    let mut scratch = [0; WIPED_BYTES];
+    let scratch = &mut scratch[..bytes.len().min(WIPED_BYTES)];
+    let decoded = ciborium::de::from_reader_with_buffer(&mut bytes, scratch);
+    wipe(scratch);
+    let value = decoded.map_err(|error| ChannelError::Malformed(error.to_string()))?;
     if bytes.is_empty() {
         Ok(value)
     } else {
@@ -65,13 +72,19 @@ pub fn send_with_fds<T: Serialize>(
     message: &T,
     fds: &[BorrowedFd<'_>],
 ) -> Result<(), ChannelError> {
-    let bytes = encode(message)?;
+    let mut bytes = encode(message)?;
+    let sent = send_bytes(socket, &bytes, fds);
+    wipe(&mut bytes);
+    sent
+}
+
+fn send_bytes(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(ChannelError::Malformed(format!("{} descriptors are too many", fds.len())));
     }
-    let iov = [IoSlice::new(&bytes)];
+    let iov = [IoSlice::new(bytes)];
     match retry_on_intr(|| sendmsg(&socket, &iov, &mut control, SendFlags::NOSIGNAL)) {
         Ok(_) => Ok(()),
         Err(Errno::PIPE | Errno::CONNRESET) => Err(ChannelError::Closed),
@@ -148,6 +161,13 @@ fn receive_into(
         return Err(ChannelError::Malformed("larger than a message may be".into()));
     }
     Ok((got.bytes, fds))
+}
+
+/// Forgets a small message.
+fn wipe(bytes: &mut [u8]) {
+    if bytes.len() <= WIPED_BYTES {
+        bytes.zeroize();
+    }
 }
 
 #[cfg(test)]

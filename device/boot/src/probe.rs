@@ -11,10 +11,12 @@ mod handle;
 mod kernel;
 mod noise;
 mod processes;
+mod secrets;
 
 pub use door::{DoorAttack, DoorWay};
 pub use handle::FileHandle;
 pub use processes::ProcessWay;
+pub use secrets::Hidden;
 
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -44,6 +46,9 @@ pub struct Targets {
     /// An attack on the TEE's own door.
     #[serde(default)]
     pub door: Option<DoorAttack>,
+    /// What was typed or chosen at the trusted screen.
+    #[serde(default)]
+    pub secrets: Vec<Hidden>,
 }
 
 /// A file that must be out of reach.
@@ -115,6 +120,7 @@ pub fn run(targets: &Targets) -> Vec<Attempt> {
     attempts.extend(processes::attempts(&targets.processes, targets.ways));
     attempts.extend(targets.ports.iter().map(|port| connect(*port)));
     attempts.extend(targets.abstract_sockets.iter().map(|name| connect_abstract(name)));
+    attempts.extend(secrets::attempts(&targets.secrets));
     if targets.door.is_none() {
         attempts.push(host_switches());
     }

@@ -9,7 +9,7 @@
 //! | route | body → answer | refusals of its own |
 //! |---|---|---|
 //! | `GET /v1/status` | → [`crate::device::Status`] | |
-//! | `POST /v1/lock/enrol` | → `{"enrolled": true}` after the PIN was typed twice on the trusted screen | 403 `cancelled`, 400 `tee_bad_parameters` (PINs differ), 409 `tee_bad_state` (one is set), `prompt_open`; 423 `activation_due`, `lost_mode` |
+//! | `POST /v1/lock/enrol?kind=` | `pin` (as without), `password` or `pattern` → `{"enrolled": true}` after the person chose picture and word and entered it twice, all on the trusted screen | 403 `cancelled`, 400 `tee_bad_parameters` (the two differ), 409 `tee_bad_state` (one is set), `prompt_open`; 423 `activation_due`, `lost_mode` |
 //! | `POST /v1/lock/unlock` | → `{"unlocked": true}` after the PIN was typed | 403 `wrong_pin`, `cancelled`; 429 `throttled`; 409 `prompt_open`; 423 `activation_due`, `lost_mode` |
 //! | `POST /v1/lock/lock` | → `{"locked": bool}` | |
 //! | `POST /v1/account/bind` | `{"token"}` → `{"device_id", "account_id", "attestation"}` ([`wire::attest::Statement`]) | 409 `bound_to_another`, 423 `activation_due` |
@@ -22,6 +22,7 @@
 //! | `GET /v1/files/content?path=` | → the bytes | 423 `locked`, 404 `not_found` |
 //! | `POST /v1/sync/upload` | → NDJSON, see [`sync`] | 423 `locked`, 409 `not_bound` |
 //! | `POST /v1/sync/restore` | → NDJSON, see [`sync`] | 423 `locked`, 409 `not_bound` |
+//! | `POST /v1/confirm` | `{"text", "extra": base64}` → [`crate::device::Confirmed`], after the person confirmed exactly that text on the trusted screen | 403 `cancelled`; 400 `tee_bad_parameters` (it can't be shown in full); 409 `prompt_open`, `tee_bad_state` (they said no too often) |
 //! | `GET /v1/find` | → `{"enabled", "lost", "alarm_ms"}` | |
 //! | `POST /v1/find/enable` | → `{"enabled": true}` | 409 `not_bound` |
 //! | `POST /v1/lost-mode/end` | `{"password"}` → `{"lost": null}` | 409 `not_lost`; the cloud's `wrong_password`, `password_reset_after_loss` |
@@ -59,8 +60,8 @@ pub(crate) use files::file_body;
 
 use crate::device::{Device, blocking};
 use crate::error::Error;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::middleware::{self, Next};
@@ -71,6 +72,7 @@ use http_link::serve::PeerCredentials;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tee_api::gatekeeper::LockKind;
 use wire::{Base64, Refusal};
 
 type Shared = State<Arc<Device>>;
@@ -91,6 +93,7 @@ pub fn router(device: Arc<Device>) -> Router {
         .route("/v1/files/content", get(files::content))
         .route("/v1/sync/upload", post(sync::upload))
         .route("/v1/sync/restore", post(sync::restore))
+        .route("/v1/confirm", post(confirm))
         .route("/v1/find", get(find))
         .route("/v1/find/enable", post(enable_find))
         .route("/v1/lost-mode/end", post(end_lost_mode))
@@ -171,8 +174,15 @@ async fn status(State(device): Shared) -> Answer {
     answer(blocking(&device, Device::status).await?)
 }
 
-async fn enrol(State(device): Shared) -> Answer {
-    blocking(&device, Device::enrol).await?;
+#[derive(Deserialize)]
+struct EnrolQuery {
+    #[serde(default)]
+    kind: LockKind,
+}
+
+async fn enrol(State(device): Shared, query: Result<Query<EnrolQuery>, QueryRejection>) -> Answer {
+    let query = query.map_err(|rejection| Error::BadRequest(rejection.body_text()))?;
+    blocking(&device, move |device| device.enrol(query.kind)).await?;
     answer(json!({"enrolled": true}))
 }
 
@@ -213,6 +223,16 @@ struct ChallengeBody {
 async fn attest(State(device): Shared, Body(body): Body<ChallengeBody>) -> Answer {
     let chain = blocking(&device, move |device| device.attest(&body.challenge.0)).await?;
     answer(json!({"chain": chain}))
+}
+
+#[derive(Deserialize)]
+struct ConfirmBody {
+    text: String,
+    extra: Base64,
+}
+
+async fn confirm(State(device): Shared, Body(body): Body<ConfirmBody>) -> Answer {
+    answer(blocking(&device, move |device| device.confirm(&body.text, &body.extra.0)).await?)
 }
 
 async fn find(State(device): Shared) -> Answer {

@@ -15,6 +15,7 @@ use tee_api::boot::{BootLock, Trust};
 use tee_api::clock::{SecureTime, TimeClaims, TimeTrust};
 use tee_api::gatekeeper::{self, Status, TicketClaims, TicketPurpose, USERDATA_BYTES};
 use tee_api::keymint;
+use tee_api::ui::Confirmation;
 use tee_client::{Identity, Installed, Target};
 
 /// Wrong PINs that are free.
@@ -314,7 +315,7 @@ impl Tee for FakeTee {
         let mut state = self.lock();
         match command {
             Command::Status => Ok(Reply::Status(state.status())),
-            Command::Enrol => state.enrol(),
+            Command::Enrol { .. } => state.enrol(),
             Command::Unlock => state.unlock(),
             Command::DeviceKey if state.due => Err(TeeError::Denied("activation is due".into())),
             Command::DeviceKey => Ok(Reply::Key(vec![state.keys.1; 32].into())),
@@ -419,7 +420,13 @@ impl Tee for FakeTee {
             Command::Sign { blob, .. } if state.deleted_keys.contains(&blob.to_vec()) => {
                 Err(TeeError::Security("the key was deleted".into()))
             }
-            Command::Sign { blob, message, fixed } => {
+            Command::Confirm { text, extra, .. } => {
+                state.prompt()?;
+                let message = tee_api::ui::message(&text, &extra)?.into();
+                let token = crypto::random_array::<40>().to_vec().into();
+                Ok(Reply::Confirmed(Confirmation { message, token }))
+            }
+            Command::Sign { blob, message, fixed, .. } => {
                 let key = EcdsaKey::from_pkcs8(Curve::P256, &blob)
                     .map_err(|_| TeeError::Security("not a key of this device".into()))?;
                 let signature = if fixed { key.sign_fixed(&message) } else { key.sign(&message) };

@@ -40,6 +40,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tee_api::TeeError;
+use tee_api::gatekeeper::LockKind;
 use tokio::sync::watch;
 
 /// What the pages need.
@@ -72,7 +73,7 @@ pub fn router(device: Arc<Device>, trusted_url: PathBuf) -> Router {
         .route("/phone.js", get(|| asset("text/javascript; charset=utf-8", JS)))
         .route("/icon.svg", get(|| asset("image/svg+xml", ICON)))
         .fallback(|| async { (StatusCode::NOT_FOUND, "There is no such page.\n") })
-        .layer(middleware::from_fn_with_state(screen.clone(), guard::guard))
+        .layer(middleware::from_fn(guard::guard))
         .with_state(screen)
 }
 
@@ -180,7 +181,7 @@ async fn unlock(State(screen): State<Screen>) -> Response {
 }
 
 async fn enrol(State(screen): State<Screen>) -> Response {
-    prompt(screen, Device::enrol).await
+    prompt(screen, |device| device.enrol(LockKind::Pin)).await
 }
 
 async fn prompt(screen: Screen, ask: fn(&Device) -> Result<(), Error>) -> Response {

@@ -1,15 +1,17 @@
 //! The TEE, as the daemon calls it.
 
+use serde_bytes::ByteBuf;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tee_api::TeeError;
 use tee_api::clock::SecureTime;
 use tee_api::gatekeeper::{self, Status};
-use tee_api::keymint;
+use tee_api::keymint::{self, KeyRules};
+use tee_api::ui::Confirmation;
+use tee_api::{Protocol, TeeError};
 use tee_client::{Identity, Installed, Target};
 
-/// The two trusted applications that the daemon calls, and what came to be besides. Calls block; those that show a prompt
-/// block until the person answered.
+/// The two trusted applications that the daemon calls, and those that were installed besides.
+/// Calls block; those that show a prompt block until the person answered.
 pub trait Tee: Send + Sync {
     /// Calls gatekeeper.
     fn gatekeeper(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError>;
@@ -43,8 +45,8 @@ impl TeeSocket {
         Ok(Self { tee, gatekeeper, keymint, prompting: Mutex::default() })
     }
 
-    fn prompt(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError> {
-        let session = self.tee.session::<gatekeeper::Gatekeeper>()?;
+    fn prompt<P: Protocol>(&self, command: P::Command) -> Result<P::Reply, TeeError> {
+        let session = self.tee.session::<P>()?;
         *self.prompting() = Some(session.interrupt()?);
         let reply = session.call(command);
         let was_interrupted = self.prompting().take().is_none();
@@ -59,15 +61,20 @@ impl TeeSocket {
 impl Tee for TeeSocket {
     fn gatekeeper(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError> {
         match command {
-            gatekeeper::Command::Enrol
+            gatekeeper::Command::Enrol { .. }
             | gatekeeper::Command::Unlock
-            | gatekeeper::Command::SetBootLock { .. } => self.prompt(command),
+            | gatekeeper::Command::SetBootLock { .. } => {
+                self.prompt::<gatekeeper::Gatekeeper>(command)
+            }
             _ => self.gatekeeper.call(command),
         }
     }
 
     fn keymint(&self, command: keymint::Command) -> Result<keymint::Reply, TeeError> {
-        self.keymint.call(command)
+        match command {
+            keymint::Command::Confirm { .. } => self.prompt::<keymint::KeyMint>(command),
+            _ => self.keymint.call(command),
+        }
     }
 
     fn installed(&self) -> Result<Vec<Installed>, TeeError> {
@@ -166,7 +173,7 @@ impl dyn Tee + '_ {
 
     /// A fresh signing key with an attestation over `challenge`: its blob and its chain.
     pub fn attested_key(&self, challenge: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
-        self.generate_key(challenge, false)
+        self.generate_key(challenge, KeyRules::default())
     }
 
     /// The same, and [`Self::delete_key`] makes an end of it that no copy of the blob survives.
@@ -174,7 +181,13 @@ impl dyn Tee + '_ {
         &self,
         challenge: &[u8],
     ) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
-        self.generate_key(challenge, true)
+        let rules = KeyRules { rollback_resistance: true, ..KeyRules::default() };
+        self.generate_key(challenge, rules)
+    }
+
+    /// The same, for a key that signs only what a person confirmed.
+    pub fn confirmation_key(&self, challenge: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
+        self.generate_key(challenge, KeyRules { confirmation: true, ..KeyRules::default() })
     }
 
     /// Makes the key in `blob` useless for good.
@@ -188,10 +201,10 @@ impl dyn Tee + '_ {
     fn generate_key(
         &self,
         challenge: &[u8],
-        rollback_resistance: bool,
+        rules: KeyRules,
     ) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
-        let challenge = Some(serde_bytes::ByteBuf::from(challenge));
-        match self.keymint(keymint::Command::GenerateKey { challenge, rollback_resistance })? {
+        let challenge = Some(ByteBuf::from(challenge));
+        match self.keymint(keymint::Command::GenerateKey { challenge, rules })? {
             keymint::Reply::Key { blob, chain, .. } => {
                 Ok((blob.into_vec(), chain.into_iter().map(|der| der.into_vec()).collect()))
             }
@@ -202,7 +215,31 @@ impl dyn Tee + '_ {
     /// An ES256 signature (`r || s`) with the key in `blob`.
     pub fn sign_es256(&self, blob: &[u8], message: &[u8]) -> Result<Vec<u8>, TeeError> {
         let (blob, message) = (blob.to_vec().into(), message.to_vec().into());
-        match self.keymint(keymint::Command::Sign { blob, message, fixed: true })? {
+        match self.keymint(keymint::Command::Sign {
+            blob,
+            message,
+            fixed: true,
+            confirmation: None,
+        })? {
+            keymint::Reply::Signature(signature) => Ok(signature.into_vec()),
+            _ => unexpected(),
+        }
+    }
+
+    /// Asks the person to confirm `text` for the key in `blob`.
+    pub fn confirm(&self, blob: &[u8], text: &str, extra: &[u8]) -> Result<Confirmation, TeeError> {
+        let (blob, extra) = (ByteBuf::from(blob), ByteBuf::from(extra));
+        match self.keymint(keymint::Command::Confirm { blob, text: text.to_owned(), extra })? {
+            keymint::Reply::Confirmed(given) => Ok(given),
+            _ => unexpected(),
+        }
+    }
+
+    /// An ECDSA signature (ASN.1 DER) over what a person confirmed, with the key in `blob`.
+    pub fn sign_confirmed(&self, blob: &[u8], given: &Confirmation) -> Result<Vec<u8>, TeeError> {
+        let Confirmation { message, token } = given.clone();
+        let (blob, confirmation) = (ByteBuf::from(blob), Some(token));
+        match self.keymint(keymint::Command::Sign { blob, message, fixed: false, confirmation })? {
             keymint::Reply::Signature(signature) => Ok(signature.into_vec()),
             _ => unexpected(),
         }

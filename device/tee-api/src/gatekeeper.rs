@@ -16,6 +16,23 @@ use serde_bytes::ByteBuf;
 pub const USERDATA_BYTES: usize = 1 << 20;
 /// The fewest and the most digits of a PIN.
 pub const PIN_DIGITS: (u8, u8) = (4, 16);
+/// The fewest and the most characters of a password.
+pub const PASSWORD_CHARS: (u8, u8) = (4, 16);
+/// The fewest dots of a pattern.
+pub const PATTERN_DOTS: u8 = 4;
+
+/// What opens the screen lock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LockKind {
+    /// [`PIN_DIGITS`].
+    #[default]
+    Pin,
+    /// [`PASSWORD_CHARS`]: letters, digits, symbols.
+    Password,
+    /// A way over at least [`PATTERN_DOTS`] of the 3×3 dots.
+    Pattern,
+}
 
 /// Gatekeeper's protocol.
 #[derive(Debug)]
@@ -34,10 +51,14 @@ impl Protocol for Gatekeeper {
 pub enum Command {
     /// → [`Reply::Status`]
     Status,
-    /// Sets the screen lock: the PIN (4 to 16 digits) is typed twice on the trusted screen.
-    /// Refused while one is set (change it instead) and while activation is due. → `Done`
-    Enrol,
-    /// Asks for the PIN on the trusted screen; a right one releases the CE key.
+    /// Sets the screen lock, on the trusted screen: the person chooses what that screen is known
+    /// by, then types the PIN, password or pattern twice. Refused while one is set (change it
+    /// instead) and while activation is due. → `Done`
+    Enrol {
+        /// What is to open it.
+        kind: LockKind,
+    },
+    /// Asks for the PIN, password or pattern on the trusted screen; a right one releases the CE key.
     /// → `Unlocked`, `Wrong` or `Throttled`
     Unlock,
     /// The key of the device-encrypted area; exists from the first boot after a reset. → `Key`

@@ -1,6 +1,7 @@
 //! KeyMint: keys that only this device can use, and the statements about them that anyone can
 //! verify. Thin for now: EC P-256 signing keys and attestation.
 
+use crate::ui::Confirmation;
 use crate::{Protocol, TaId};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -33,15 +34,24 @@ pub enum Command {
     GenerateKey {
         /// At most 128 bytes; asks for an attestation by the device key.
         challenge: Option<ByteBuf>,
-        /// KeyMint's `ROLLBACK_RESISTANCE`: once deleted, no copy of the blob works any more. The
-        /// key takes room in secure storage until then.
-        rollback_resistance: bool,
+        /// What it obeys for its whole life.
+        rules: KeyRules,
     },
     /// Makes a rollback-resistant key useless for good; erasing the device does it to all of
     /// them. Other blobs are not affected. → `Done`
     DeleteKey {
         /// From [`Reply::Key`].
         blob: ByteBuf,
+    },
+    /// Asks the person, on the trusted screen, to confirm a text for a key that signs nothing
+    /// else. → `Confirmed`
+    Confirm {
+        /// From [`Reply::Key`].
+        blob: ByteBuf,
+        /// What is shown, all of it or nothing.
+        text: String,
+        /// What goes with it unseen; at most [`crate::ui::MAX_EXTRA_BYTES`].
+        extra: ByteBuf,
     },
     /// ECDSA over SHA-256 of `message`. → `Signature`
     Sign {
@@ -51,9 +61,22 @@ pub enum Command {
         message: ByteBuf,
         /// `r || s` (JWS) instead of ASN.1 DER.
         fixed: bool,
+        /// For a key that needs it: the token that came with `message`.
+        confirmation: Option<ByteBuf>,
     },
     /// The certificate chain of the device key (device first, root last). → `Chain`
     DeviceChain,
+}
+
+/// What a key obeys, fixed when it is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRules {
+    /// KeyMint's `ROLLBACK_RESISTANCE`: once deleted, no copy of the blob works any more. The key
+    /// takes room in secure storage until then.
+    pub rollback_resistance: bool,
+    /// KeyMint's `TRUSTED_CONFIRMATION_REQUIRED`: signs only what a person confirmed on the
+    /// trusted screen.
+    pub confirmation: bool,
 }
 
 /// What KeyMint answers.
@@ -71,6 +94,8 @@ pub enum Reply {
         /// With a challenge: leaf, device, intermediate, root (DER). Else empty.
         chain: Vec<ByteBuf>,
     },
+    /// The person said yes: the message, and the token for one signature over it by that key.
+    Confirmed(Confirmation),
     /// A signature.
     Signature(ByteBuf),
     /// Certificates (DER).

@@ -4,7 +4,8 @@
 //! bootloaders tell and ask, before the system runs), [`ta`] (the trusted OS and a TA process;
 //! one module more for each service).
 //! The commands that TAs understand are [`gatekeeper`] and [`keymint`]; the TA and its callers
-//! share them; [`clock`] is a service of the trusted OS to TAs. All messages are CBOR.
+//! share them; [`clock`] and [`ui`] (the trusted screen) are services of the trusted OS to TAs. All
+//! messages are CBOR.
 
 pub mod boot;
 pub mod call;
@@ -18,6 +19,7 @@ mod login;
 pub mod ree;
 pub mod storage;
 pub mod ta;
+pub mod ui;
 mod uuid;
 
 pub use identity::{Identity, Signer};

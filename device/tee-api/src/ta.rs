@@ -1,7 +1,7 @@
 //! The trusted OS and a TA process, over the one socket that the TA has (descriptor 3).
 
 use crate::boot::{BootInfo, Trust};
-use crate::{Login, TeeError, call, clock, engine, storage};
+use crate::{Login, TeeError, call, clock, engine, storage, ui};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -42,20 +42,9 @@ pub enum ToTa {
     Answered {
         /// From [`FromTa::Ask`].
         question: u32,
-        /// What was typed (empty for yes).
-        answer: Result<Typed, TeeError>,
+        /// What the person said.
+        answer: Result<ui::Said, TeeError>,
     },
-}
-
-/// What a person typed; never printed.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Typed(pub String);
-
-impl std::fmt::Debug for Typed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Typed(..)")
-    }
 }
 
 /// From a TA to the trusted OS.
@@ -71,12 +60,8 @@ pub enum FromTa {
     Ask {
         /// Which question: a number that none of this TA's open ones has.
         question: u32,
-        /// "Unlock".
-        title: String,
-        /// One sentence more.
-        detail: String,
-        /// `(min, max)` characters of a secret; `None` asks for yes or no.
-        secret: Option<(u8, u8)>,
+        /// What is asked.
+        ask: ui::Ask,
     },
 }
 
@@ -123,6 +108,8 @@ pub enum Syscall {
     },
     /// Calls another TA. → `Call`
     Call(call::Call),
+    /// The trusted screen. → `Ui`
+    Ui(ui::Call),
 }
 
 /// The trusted OS's answer.
@@ -149,6 +136,8 @@ pub enum SyscallReply {
     Storage(storage::Answer),
     /// What another TA answered.
     Call(call::Answer),
+    /// The trusted screen's.
+    Ui(ui::Answer),
     /// Done.
     Done,
     /// Refused.
@@ -169,6 +158,7 @@ impl std::fmt::Debug for SyscallReply {
             Self::Trust(_) => "Trust(..)",
             Self::Storage(_) => "Storage(..)",
             Self::Call(_) => "Call(..)",
+            Self::Ui(_) => "Ui(..)",
             Self::Done => "Done",
             Self::Refused(_) => "Refused(..)",
         })

@@ -8,11 +8,13 @@
 mod boot;
 mod boot_lock;
 mod clock;
+mod confirmation;
 mod corruption;
 mod engine;
 mod image;
 mod log;
 mod mapping;
+mod mark;
 mod os;
 mod prompts;
 mod ree;
@@ -25,7 +27,9 @@ mod versions;
 
 use board::report::BootArgs;
 use board::secure::RemoteSilicon;
+use board::ui::Mark;
 use board::{LifeCycle, Silicon, argument, exec, fds};
+use confirmation::Confirmations;
 use image::TeeImage;
 use log::Log;
 use os::{Doors, Events, Os, Watch};
@@ -121,6 +125,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     if let Err(error) = &storage {
         eprintln!("tee-os: {error}");
     }
+    let mark = load_mark(&storage);
     let mut os = Os {
         silicon,
         files: FileStorage::new(Rc::clone(&secrets), system_uid),
@@ -128,7 +133,8 @@ fn run() -> Result<(), Box<dyn Error>> {
         storage,
         boot: boot::Boot::new(&arguments),
         clock: None,
-        prompts: Prompts::new(inherited.screen),
+        prompts: Prompts::new(inherited.screen, mark),
+        confirmations: Confirmations::default(),
         tas: Vec::new(),
         signers: Vec::new(),
         spawner,
@@ -228,4 +234,14 @@ fn open_storage(
         silicon.life_cycle().map_err(|error| TeeError::Communication(error.to_string()))?;
     let in_factory = life_cycle == LifeCycle::Factory;
     SecureStorage::open(Rc::clone(silicon), Rc::clone(secrets), in_factory).map_err(TeeError::from)
+}
+
+/// What the screen is known by. One that can't be read is none: the person sees that it is
+/// missing.
+fn load_mark(storage: &Result<SecureStorage, TeeError>) -> Option<Mark> {
+    let storage = storage.as_ref().ok()?;
+    mark::load(storage).unwrap_or_else(|error| {
+        eprintln!("tee-os: {error}");
+        None
+    })
 }

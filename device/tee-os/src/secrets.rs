@@ -20,6 +20,8 @@ pub(crate) struct MasterSecrets {
     pub(crate) engine_key: [u8; 32],
     /// Signs hardware auth tokens; another one after each power-on.
     pub(crate) auth_token_key: [u8; 32],
+    /// Signs what a person confirmed; another one after each power-on.
+    pub(crate) confirmation_key: [u8; 32],
 }
 
 impl MasterSecrets {
@@ -35,7 +37,8 @@ impl MasterSecrets {
         derive(&mut self.rpmb_key, "tee-os/rpmb", &[])?;
         derive(&mut self.storage_key, "tee-os/storage", &[])?;
         derive(&mut self.engine_key, "tee-os/engine", &[])?;
-        derive(&mut self.auth_token_key, "tee-os/auth-token", &boot_nonce)
+        derive(&mut self.auth_token_key, "tee-os/auth-token", &boot_nonce)?;
+        derive(&mut self.confirmation_key, "tee-os/confirmation", &boot_nonce)
     }
 }
 

@@ -79,10 +79,11 @@ impl Os {
                 boot_lock::set_custom_key(self.storage()?, key)?;
                 SyscallReply::Done
             }
+            Syscall::Ui(call) => SyscallReply::Ui(self.screen_call(identity.owner(), call)?),
         }))
     }
 
-    fn storage(&mut self) -> Result<&mut SecureStorage, TeeError> {
+    pub(crate) fn storage(&mut self) -> Result<&mut SecureStorage, TeeError> {
         self.storage.as_mut().map_err(|error| error.clone())
     }
 

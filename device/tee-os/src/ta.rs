@@ -5,8 +5,8 @@ use crate::os::Seen;
 use rustix::fd::OwnedFd;
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, VecDeque};
-use tee_api::ta::{ToTa, Typed};
-use tee_api::{Identity, Login, TeeError};
+use tee_api::ta::ToTa;
+use tee_api::{Identity, Login, TeeError, ui};
 use tee_engine::Engine;
 
 /// Sessions that somebody has, and the TA of each (its place among the OS's); `None` once that
@@ -45,7 +45,7 @@ pub(crate) enum Task {
         /// The TA's number for its question.
         question: u32,
         /// What the person said.
-        answer: Result<Typed, TeeError>,
+        answer: Result<ui::Said, TeeError>,
     },
     /// End the session.
     Close,

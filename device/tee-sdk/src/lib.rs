@@ -15,12 +15,14 @@ pub mod sandbox;
 pub mod swap;
 pub mod testing;
 
+pub use board::ui::{Input, Typed};
 pub use context::{Batch, Context, Peer, Storage, TrustedOs};
 pub use question::{Question, Step};
 pub use runtime::{Instance, return_freed_memory, run};
 pub use tee_api::boot::{BootInfo, Trust, fingerprint};
 pub use tee_api::clock::{SecureTime, TimeTrust};
 pub use tee_api::storage::Placement;
+pub use tee_api::ui::{Confirmation, Transaction};
 pub use tee_api::{Identity, Login, Protocol, Signer, TaId, TeeError};
 pub use zeroize::Zeroizing;
 

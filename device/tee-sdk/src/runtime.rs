@@ -8,9 +8,8 @@ use rustix::fd::{FromRawFd, OwnedFd};
 use serde_bytes::ByteBuf;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use tee_api::ta::{CHANNEL_FD, FromTa, Syscall, SyscallReply, ToTa, Typed};
-use tee_api::{Protocol, TaId, TeeError};
-use zeroize::Zeroizing;
+use tee_api::ta::{CHANNEL_FD, FromTa, Syscall, SyscallReply, ToTa};
+use tee_api::{Protocol, TaId, TeeError, ui};
 
 /// Runs the TA of this process until the trusted OS closes its channel.
 ///
@@ -161,20 +160,20 @@ impl<T: TrustedApplication> Instance<T> {
         &mut self,
         context: &mut Context<'_>,
         question: u32,
-        answer: Result<Typed, TeeError>,
+        answer: Result<ui::Said, TeeError>,
     ) -> Result<Step<T>, TeeError> {
         let then = self.waiting.remove(&question);
         let then = then.ok_or_else(|| TeeError::BadState("no such question".into()))?;
-        then(&mut self.ta, context, Zeroizing::new(answer?.0))
+        then(&mut self.ta, context, answer?)
     }
 
     fn outcome(&mut self, step: Result<Step<T>, TeeError>) -> FromTa {
         match step {
-            Ok(Step::Ask(Question { title, detail, secret }, then)) => {
+            Ok(Step::Ask(Question(ask), then)) => {
                 let question = self.next_question;
                 self.next_question = self.next_question.wrapping_add(1);
                 self.waiting.insert(question, then);
-                FromTa::Ask { question, title, detail, secret }
+                FromTa::Ask { question, ask }
             }
             Ok(Step::Done(reply)) => FromTa::Done(
                 channel::encode(&reply)

@@ -198,6 +198,9 @@ pub(crate) async fn set_lock(
     teller.step("lock.set", async |_| enrol(device, owner).await.map(|it| ((), it))).await
 }
 
+/// What the story's person knows the trusted screen by: a picture and a word.
+const SCREEN_MARK: &str = "anchor Kelpwood";
+
 pub(crate) async fn enrol(device: &Device, owner: &Person) -> Result<Evidence> {
     let lock = lock_of(device).await?;
     let shown = |existing: bool| {
@@ -208,7 +211,7 @@ pub(crate) async fn enrol(device: &Device, owner: &Person) -> Result<Evidence> {
     if lock.enrolled {
         return Ok(shown(true));
     }
-    device.type_keys(&format!("{0}\n{0}\n", owner.pin)).await?;
+    device.type_keys(&format!("{SCREEN_MARK}\n{0}\n{0}\n", owner.pin)).await?;
     device.api().post("/v1/lock/enrol").send().await?;
     ensure!(lock_of(device).await?.enrolled, "the TEE does not know of a screen lock");
     Ok(shown(false))

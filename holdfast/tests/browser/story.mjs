@@ -12,6 +12,8 @@ import {
   open, owner, ready, says, state, tabTo, text, until,
 } from "./harness.mjs";
 
+/** The word that the story's person knows the trusted screen by. */
+const WORD = "Kelpwood";
 const MESSAGE = "Please call +49 30 1234567 <b>& ask for Jo</b>.";
 const LETTER = "letters/to the reader.txt";
 const sample = path.join(state, "sample");
@@ -23,6 +25,8 @@ const stranger = {
 const browser = await launch();
 try {
   const phone = await open(browser);
+  phone.trusted = await open(browser);
+  await phone.trusted.goto(ready.trusted_screen);
   const console_ = await open(browser);
   await act("sign in by keyboard", () => signIn(console_));
   await act("devices", () => devices(console_));
@@ -148,7 +152,8 @@ async function unlock(page) {
   await tabTo(page, 'form[action="/unlock"] button');
   await page.keyboard.press("Enter");
   const keys = await trusted(page);
-  await examine(page, "phone-trusted-screen");
+  await examine(page, "phone-asks");
+  await examine(keys, "trusted-unlock");
   const wrong = [...owner.pin].map((digit) => (Number(digit) + 1) % 10);
   for (const digit of wrong) await keys.locator(`[data-digit="${digit}"]`).click();
   await keys.locator("#enter").click();
@@ -160,25 +165,24 @@ async function unlock(page) {
   await until("the notification goes", async () => !(await text(page)).includes("Ferry delayed"));
 }
 
-/** The trusted screen inside the phone's page: another origin, whose policy names this one. */
+/** The trusted screen: a window of its own. The phone's page points to it and shows nothing of it. */
 async function trusted(page) {
-  await page.waitForSelector("iframe");
-  const keys = page.frameLocator("iframe");
+  const link = page.locator("section.trusted a");
+  await link.waitFor();
+  const href = await link.getAttribute("href");
+  must(new URL(href).origin === new URL(ready.trusted_screen).origin, `it points to ${href}`);
+  must(!(await page.$("iframe, object, embed")), "the phone's page frames something");
+  must(!(await page.content()).includes(WORD), "the phone's page knows the trusted screen's word");
+  const keys = page.trusted;
   await keys.locator("#form").waitFor();
-  const frame = page.frames().find((it) => it.url().startsWith(ready.trusted_screen));
-  if (!must(frame, "the trusted screen is not in the page")) return keys;
-  const state = await frame.evaluate(() => [document.activeElement.id, document.body.innerText]);
-  must(state[1].includes("Trusted screen"), "the trusted screen does not say what it is");
-  const seen = await page.evaluate(() => {
-    try { return document.querySelector("iframe").contentDocument !== null; } catch { return false; }
-  });
-  must(!seen, "the phone's page can look into the trusted screen");
+  must((await text(keys)).includes("Trusted screen"), "the trusted screen does not say what it is");
   return keys;
 }
 
 async function openWithPin(page) {
-  if (!(await page.$("iframe"))) await page.click('form[action="/unlock"] button');
+  if (!(await page.$("section.trusted"))) await page.click('form[action="/unlock"] button');
   const keys = await trusted(page);
+  must((await text(keys)).includes(WORD), "the trusted screen does not show the person's word");
   await keys.locator("#text").fill(owner.pin);
   await keys.locator("#text").press("Enter");
   await says(page, "Home");
@@ -290,14 +294,11 @@ async function endLostMode(page, password) {
   await page.keyboard.press("Enter");
 }
 
-/** Only the phone's page may frame the trusted screen; nobody may frame the others. */
+/** Nobody frames any of the pages: what lies over a frame, a person would not see. */
 async function framing() {
   const answer = await fetch(ready.trusted_screen);
   const policy = answer.headers.get("content-security-policy");
-  const ancestors = policy.match(/frame-ancestors ([^;]*)/)[1].split(" ");
-  const phone = new URL(ready.phone);
-  const own = [phone.origin, `http://localhost:${phone.port}`];
-  must(ancestors.every((it) => own.includes(it)), `the trusted screen is framed by ${ancestors}`);
+  must(policy.includes("frame-ancestors 'none'"), `the trusted screen is framed: ${policy}`);
 
   const targets = [ready.trusted_screen, ready.phone, `${ready.console}/sign-in`];
   const frames = targets.map((url) => `<iframe src="${url}"></iframe>`).join("");
@@ -347,6 +348,11 @@ async function activation(page) {
   await page.waitForSelector('form[action="/enrol"]');
   await examine(page, "phone-set-up");
   await page.click('form[action="/enrol"] button');
+  const screen = await trusted(page);
+  await screen.locator("#choose").waitFor();
+  await screen.check("[value=mushroom]");
+  await screen.fill("#word", WORD);
+  await screen.click("#enter");
   for (const asked of ["Choose a PIN", "again"]) {
     const keys = await trusted(page);
     await until(`the trusted screen says "${asked}"`, async () =>

@@ -97,7 +97,7 @@ fn a_device_without_a_cloud_keeps_files_behind_its_lock() {
     let socket = r#"--fail-with-body -sS --unix-socket "$HOLDFAST_STATE/device/run/holdfast.sock""#;
     let keys = r#"--fail-with-body -sS --unix-socket "$HOLDFAST_STATE/device/board.sock""#;
     reader.types(&format!(
-        "curl {keys} -H 'content-type: application/json' -d '{{\"keys\": \"13579\\n13579\\n13579\\n\"}}' http://x/v1/keys
+        "curl {keys} -H 'content-type: application/json' -d '{{\"keys\": \"boat Seven\\n13579\\n13579\\n13579\\n\"}}' http://x/v1/keys
         curl {socket} -X POST http://x/v1/lock/enrol
         curl {socket} -X POST http://x/v1/lock/unlock
         mkdir in; echo kept > in/file

@@ -21,5 +21,6 @@ mod run;
 mod size;
 mod tee;
 mod tpm;
+mod trusted_screen;
 mod update;
 mod verity_run;

@@ -103,7 +103,7 @@ impl Phone {
         let phone = Self { state, _board: board };
         phone.until_up()?;
         phone.asks("/v1/account/sign-in", &json!({ "login": LOGIN, "password": PASSWORD }))?;
-        phone.types(&format!("{PIN}\n{PIN}\n"))?;
+        phone.types(&format!("boat Seven\n{PIN}\n{PIN}\n"))?;
         phone.asks("/v1/lock/enrol", &json!({}))?;
         phone.types(&format!("{PIN}\n"))?;
         phone.asks("/v1/lock/unlock", &json!({}))?;

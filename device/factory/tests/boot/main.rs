@@ -4,6 +4,7 @@ mod device;
 mod kaslr;
 mod root_keys;
 mod slots;
+mod trusted_screen;
 mod verity;
 
 use device::{Board, Device, Workshop, new_maker, workshop};
@@ -182,6 +183,16 @@ fn kill(pid: i32) {
 
 /// Lets root of the normal world try everything, and says what it reached.
 fn attack(board: &Board, device: &Device, workshop: &Workshop) -> Vec<Value> {
+    attack_on(board, device, workshop, Vec::new())
+}
+
+/// The same, with a search for what was typed or chosen at the trusted screen.
+fn attack_on(
+    board: &Board,
+    device: &Device,
+    workshop: &Workshop,
+    typed: Vec<boot::probe::Hidden>,
+) -> Vec<Value> {
     let status = board.outcome();
     assert_eq!(status["ready"], true, "{status:#}\n{}", board.log());
     let files = ["board", "board/fuses.cbor", "board/rpmb.bin"].map(|name| device.path(name));
@@ -191,8 +202,9 @@ fn attack(board: &Board, device: &Device, workshop: &Workshop) -> Vec<Value> {
         .chain([board.child.id().cast_signed()])
         .collect();
     let port = board.screens["trusted_screen"].as_str().unwrap().rsplit(':').next().unwrap();
-    let targets =
+    let mut targets =
         boot::probe::Targets::on_this_host(&files, &secrets, &[port.parse().unwrap()]).unwrap();
+    targets.secrets = typed;
     let ree_pid = status["ree_pid"].as_i64().unwrap().try_into().unwrap();
     let probe = workshop.programs.join("holdfast-probe");
     let argument = serde_json::to_string(&targets).unwrap();

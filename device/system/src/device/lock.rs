@@ -4,13 +4,14 @@ use super::{Device, Prompt};
 use crate::error::Error;
 use crypto::secret::Secret;
 use tee_api::TeeError;
-use tee_api::gatekeeper::{Command, Reply};
+use tee_api::gatekeeper::{Command, LockKind, Reply};
 
 impl Device {
-    /// Sets the screen lock. Blocks until the person has typed the new PIN twice.
-    pub fn enrol(&self) -> Result<(), Error> {
+    /// Sets the screen lock. Blocks until the person has chosen what they know the trusted screen
+    /// by, and entered the new PIN, password or pattern twice.
+    pub fn enrol(&self, kind: LockKind) -> Result<(), Error> {
         self.refuse_if_closed_to_people()?;
-        self.prompting(Prompt::Enrol, || match self.tee.gatekeeper(Command::Enrol)? {
+        self.prompting(Prompt::Enrol, || match self.tee.gatekeeper(Command::Enrol { kind })? {
             Reply::Done => Ok(()),
             _ => Err(unexpected()),
         })?;

@@ -39,7 +39,7 @@ pub struct Status {
     pub find_enabled: bool,
     /// The message of lost mode, while it holds.
     pub lost: Option<String>,
-    /// What the trusted screen asks right now: `enrol`, `unlock`, `bootloader` or `null`.
+    /// What the trusted screen asks right now: `enrol`, `unlock`, `bootloader`, `confirm` or `null`.
     pub prompt: Option<Prompt>,
     /// What the TEE's secure clock says; `null` while the TEE is not asked, or gives no time.
     pub time: Option<Time>,
@@ -57,6 +57,8 @@ pub enum Prompt {
     Unlock,
     /// The bootloader is being locked or unlocked.
     Bootloader,
+    /// A program asks the person to confirm a text.
+    Confirm,
 }
 
 /// `GET /v1/find`.

@@ -172,6 +172,7 @@ pub(super) fn frame(screen: &Screen) -> Frame {
         prompt_title: match prompt {
             Some(Prompt::Enrol) => "set a screen lock",
             Some(Prompt::Bootloader) => "the bootloader",
+            Some(Prompt::Confirm) => "a text to confirm",
             _ => "unlock",
         },
         notice: device.notice(),

@@ -1,4 +1,4 @@
-//! The screen lock: a PIN that opens a synthetic password, from which the user's keys derive.
+//! The screen lock: a PIN, password or pattern that opens a synthetic password, from which the user's keys derive.
 //!
 //! The synthetic password is random and never changes with the PIN. It is sealed under a key
 //! from the PIN (hardened by Argon2id, RFC 9106) and a key that only this TA on this board has:
@@ -10,9 +10,9 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use crypto::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use tee_api::gatekeeper::{PIN_DIGITS, Reply};
+use tee_api::gatekeeper::{LockKind, PASSWORD_CHARS, PATTERN_DOTS, PIN_DIGITS, Reply};
 use tee_sdk::engine::{Attributes, Derivation, Hash, Key, KeyType, Usage};
-use tee_sdk::{Context, Question, Step, TeeError};
+use tee_sdk::{Context, Input, Question, Step, TeeError};
 use zeroize::Zeroize;
 
 /// Where the record is kept.
@@ -29,6 +29,8 @@ const TITLE_UNLOCK: &str = "Unlock";
 /// The sealed synthetic password.
 #[derive(Serialize, Deserialize)]
 struct Record {
+    /// What is typed.
+    kind: LockKind,
     salt: [u8; 16],
     /// The user's secure id: another one after each enrolment.
     sid: u64,
@@ -40,10 +42,13 @@ pub(crate) fn is_set(context: &mut Context<'_>) -> Result<bool, TeeError> {
     Ok(context.storage_get(OBJECT)?.is_some())
 }
 
-/// Sets the screen lock: the PIN is typed twice, and where that goes wrong, twice once more.
-pub(crate) fn enrol(context: &mut Context<'_>) -> Result<Step<App>, TeeError> {
+/// Sets the screen lock: the person chooses what the trusted screen is known by, then types the
+/// new PIN, password or pattern twice, and where that goes wrong, twice once more.
+pub(crate) fn enrol(context: &mut Context<'_>, kind: LockKind) -> Result<Step<App>, TeeError> {
     allow_enrolment(context)?;
-    Ok(ask_new_pin("Choose a PIN of 4 to 16 digits.", 1))
+    Ok(Step::ask(Question::mark(), move |_, _, _| {
+        Ok(ask_new(kind, &format!("Choose {}.", words(kind).rule), 1))
+    }))
 }
 
 fn allow_enrolment(context: &mut Context<'_>) -> Result<(), TeeError> {
@@ -54,31 +59,64 @@ fn allow_enrolment(context: &mut Context<'_>) -> Result<(), TeeError> {
     Ok(())
 }
 
-fn ask_new_pin(detail: &str, tries_left: u32) -> Step<App> {
-    let question = Question::secret(TITLE_ENROL, detail, PIN_DIGITS);
-    Step::ask(question, move |_, _, pin| {
-        if !is_pin(&pin) {
-            return ask_anew("A PIN has digits only. Choose one of 4 to 16 digits.", tries_left);
-        }
-        let question = Question::secret(TITLE_ENROL, "Type the PIN again.", PIN_DIGITS);
-        Ok(Step::ask(question, move |_, context, again| {
-            if crypto::constant_time_eq(pin.as_bytes(), again.as_bytes()) {
-                return store(context, &pin).map(|()| Step::Done(Reply::Done));
+fn ask_new(kind: LockKind, detail: &str, tries_left: u32) -> Step<App> {
+    let question = Question::new(TITLE_ENROL, detail, input(kind));
+    Step::ask(question, move |_, _, first| {
+        let again = format!("{} the {} again.", words(kind).verb, words(kind).name);
+        let question = Question::new(TITLE_ENROL, &again, input(kind));
+        Ok(Step::ask(question, move |_, context, second| {
+            if crypto::constant_time_eq(first.as_bytes(), second.as_bytes()) {
+                return store(context, kind, &first).map(|()| Step::Done(Reply::Done));
             }
-            let detail = "The two PINs were not the same. Choose a PIN of 4 to 16 digits.";
-            ask_anew(detail, tries_left)
+            ask_anew(kind, tries_left)
         }))
     })
 }
 
-fn ask_anew(detail: &str, tries_left: u32) -> Result<Step<App>, TeeError> {
+fn ask_anew(kind: LockKind, tries_left: u32) -> Result<Step<App>, TeeError> {
+    let Words { name, rule, .. } = words(kind);
     match tries_left.checked_sub(1) {
-        Some(left) => Ok(ask_new_pin(detail, left)),
-        None => Err(TeeError::BadParameters("no PIN was typed the same way twice".into())),
+        Some(left) => {
+            let detail = format!("The two {name}s were not the same. Choose {rule}.");
+            Ok(ask_new(kind, &detail, left))
+        }
+        None => Err(TeeError::BadParameters(format!("no {name} was entered the same way twice"))),
     }
 }
 
-fn store(context: &mut Context<'_>, pin: &str) -> Result<(), TeeError> {
+/// What the prompts call each kind.
+struct Words {
+    name: &'static str,
+    verb: &'static str,
+    rule: &'static str,
+}
+
+const fn words(kind: LockKind) -> Words {
+    let (name, verb, rule) = match kind {
+        LockKind::Pin => ("PIN", "Type", "a PIN of 4 to 16 digits"),
+        LockKind::Password => {
+            ("password", "Type", "a password of 4 to 16 letters, digits and symbols")
+        }
+        LockKind::Pattern => ("pattern", "Draw", "a pattern of at least 4 dots"),
+    };
+    Words { name, verb, rule }
+}
+
+const fn input(kind: LockKind) -> Input {
+    match kind {
+        LockKind::Pin => {
+            let (min_digits, max_digits) = PIN_DIGITS;
+            Input::Pin { min_digits, max_digits }
+        }
+        LockKind::Password => {
+            let (min_chars, max_chars) = PASSWORD_CHARS;
+            Input::Password { min_chars, max_chars }
+        }
+        LockKind::Pattern => Input::Pattern { min_dots: PATTERN_DOTS },
+    }
+}
+
+fn store(context: &mut Context<'_>, kind: LockKind, pin: &str) -> Result<(), TeeError> {
     // Much may have happened while the person typed.
     allow_enrolment(context)?;
     let salt = context.random()?;
@@ -86,21 +124,22 @@ fn store(context: &mut Context<'_>, pin: &str) -> Result<(), TeeError> {
     let password: Secret<32> = Secret::new(context.random()?);
     let key = sealing_key(context, pin, &salt)?;
     let sealed = ByteBuf::from(key.seal(context, &sid.to_le_bytes(), password.expose())?);
-    context.record_put(OBJECT, &Record { salt, sid, sealed })
+    context.record_put(OBJECT, &Record { kind, salt, sid, sealed })
 }
 
-/// Asks for the PIN; a right one releases the CE key.
+/// Asks for the PIN, password or pattern; a right one releases the CE key.
 pub(crate) fn unlock(context: &mut Context<'_>) -> Result<Step<App>, TeeError> {
-    let (_, failures) = match allow_guess(context)? {
+    let (record, failures) = match allow_guess(context)? {
         Ok(allowed) => allowed,
         Err(throttled) => return Ok(Step::Done(throttled)),
     };
+    let Words { name, verb, .. } = words(record.kind);
     let detail = match failures.count() {
-        0 => "Type your PIN.".to_owned(),
-        1 => "Type your PIN. The last one was wrong.".to_owned(),
-        count => format!("Type your PIN. The last {count} were wrong."),
+        0 => format!("{verb} your {name}."),
+        1 => format!("{verb} your {name}. The last one was wrong."),
+        count => format!("{verb} your {name}. The last {count} were wrong."),
     };
-    let question = Question::secret(TITLE_UNLOCK, &detail, PIN_DIGITS);
+    let question = Question::new(TITLE_UNLOCK, &detail, input(record.kind));
     Ok(Step::ask(question, |app: &mut App, context, pin| {
         let reply = guess(context, &pin)?;
         app.unlocked_once |= matches!(reply, Reply::Unlocked { .. });
@@ -129,9 +168,6 @@ fn guess(context: &mut Context<'_>, pin: &str) -> Result<Reply, TeeError> {
         Ok(allowed) => allowed,
         Err(throttled) => return Ok(throttled),
     };
-    if !is_pin(pin) {
-        return Err(TeeError::BadParameters("a PIN has 4 to 16 digits".into()));
-    }
     // From here on the guess is spent, whatever happens to power or to this process.
     let failures = failures.count_one(context)?;
     match open(context, &record, pin)? {
@@ -171,12 +207,6 @@ fn open(
     Secret::from_slice(&opened)
         .map(Some)
         .map_err(|_| TeeError::Security("the screen-lock record is malformed".into()))
-}
-
-fn is_pin(text: &str) -> bool {
-    let (min, max) = PIN_DIGITS;
-    (usize::from(min)..=usize::from(max)).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// From what only this board has, and the PIN.

@@ -51,7 +51,7 @@ impl TrustedApplication for App {
         command: Command,
     ) -> Result<Step<Self>, TeeError> {
         match command {
-            Command::Enrol => lock::enrol(context),
+            Command::Enrol { kind } => lock::enrol(context, kind),
             Command::Unlock => lock::unlock(context),
             Command::SetBootLock { locked } => bootloader::set_lock(context, locked),
             command => self.invoke(context, session, command).map(Step::Done),
@@ -67,7 +67,7 @@ impl TrustedApplication for App {
         let done = |()| Reply::Done;
         match command {
             Command::Status => self.status(context),
-            Command::Enrol | Command::Unlock | Command::SetBootLock { .. } => {
+            Command::Enrol { .. } | Command::Unlock | Command::SetBootLock { .. } => {
                 Err(TeeError::BadState("this command asks the person".into()))
             }
             Command::DeviceKey => device_key(context),

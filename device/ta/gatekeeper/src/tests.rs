@@ -7,11 +7,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crypto::sign::{Curve, EcdsaKey};
 use serde_bytes::ByteBuf;
 use std::time::Duration;
-use tee_api::gatekeeper::{TicketClaims, TicketPurpose, USERDATA_BYTES};
+use tee_api::gatekeeper::{LockKind, TicketClaims, TicketPurpose, USERDATA_BYTES};
 use tee_sdk::Protocol;
 use tee_sdk::testing::{FakeOs, Harness};
 
 const PIN: &str = "271828";
+const MARK: &str = "anchor Kelpie";
+const ENROL: Command = Command::Enrol { kind: LockKind::Pin };
 
 fn start(os: &FakeOs) -> Harness<App> {
     os.start()
@@ -21,9 +23,10 @@ fn start(os: &FakeOs) -> Harness<App> {
 fn enrolled() -> (FakeOs, Harness<App>) {
     let os = FakeOs::new();
     let mut ta = start(&os);
-    os.will_type(PIN);
-    os.will_type(PIN);
-    assert!(matches!(ta.call(&Command::Enrol), Ok(Reply::Done)));
+    for text in [MARK, PIN, PIN] {
+        os.will_type(text);
+    }
+    assert!(matches!(ta.call(&ENROL), Ok(Reply::Done)));
     (os, ta)
 }
 
@@ -84,19 +87,58 @@ fn s3_3_3_stored_records_are_useless_on_another_board() {
 fn the_pin_is_asked_twice_and_once_more_after_a_mismatch() {
     let os = FakeOs::new();
     let mut ta = start(&os);
-    for pin in ["1234", "1235", "1236", "1236"] {
-        os.will_type(pin);
+    for text in [MARK, "1234", "1235", "1236", "1236"] {
+        os.will_type(text);
     }
-    assert!(matches!(ta.call(&Command::Enrol), Ok(Reply::Done)));
-    assert_eq!(os.prompts().len(), 4);
+    assert!(matches!(ta.call(&ENROL), Ok(Reply::Done)));
+    assert_eq!(os.prompts().len(), 5);
     assert!(matches!(unlock(&os, &mut ta, "1236"), Ok(Reply::Unlocked { .. })));
 
     let os = FakeOs::new();
     let mut ta = start(&os);
-    for pin in ["1234", "1235", "1236", "1237", "1237", "1237"] {
-        os.will_type(pin);
+    for text in [MARK, "1234", "1235", "1236", "1237", "1237", "1237"] {
+        os.will_type(text);
     }
-    assert!(matches!(ta.call(&Command::Enrol), Err(TeeError::BadParameters(_))));
+    assert!(matches!(ta.call(&ENROL), Err(TeeError::BadParameters(_))));
+    assert_eq!(os.prompts().len(), 5);
+    assert!(!status(&mut ta).enrolled);
+}
+
+#[test]
+fn s3_3_3_the_lock_is_a_pin_a_password_or_a_pattern() {
+    for (kind, right, wrong, word) in [
+        (LockKind::Pin, "0246", "0247", "Type your PIN."),
+        (LockKind::Password, "t!de-Pool7", "t!de-pool7", "Type your password."),
+        (LockKind::Pattern, "14789", "1478", "Draw your pattern."),
+    ] {
+        let os = FakeOs::new();
+        let mut ta = start(&os);
+        for text in [MARK, right, right] {
+            os.will_type(text);
+        }
+        assert!(matches!(ta.call(&Command::Enrol { kind }), Ok(Reply::Done)));
+        assert!(matches!(unlock(&os, &mut ta, wrong), Ok(Reply::Wrong { failures: 1, .. })));
+        assert!(matches!(unlock(&os, &mut ta, right), Ok(Reply::Unlocked { .. })));
+        assert!(os.prompts()[3].detail().starts_with(word), "{kind:?}");
+    }
+    // A line from 1 to 7 visits 4: the same way, drawn another way.
+    let os = FakeOs::new();
+    let mut ta = start(&os);
+    for text in [MARK, "14789", "179", "1789"] {
+        os.will_type(text);
+    }
+    assert!(matches!(ta.call(&Command::Enrol { kind: LockKind::Pattern }), Ok(Reply::Done)));
+    assert!(matches!(ta.call(&Command::Unlock), Ok(Reply::Unlocked { .. })));
+}
+
+#[test]
+fn s2_1_1_the_person_chooses_the_screens_mark_before_anything_is_typed() {
+    let (os, mut ta) = enrolled();
+    assert_eq!(os.prompts()[0], tee_sdk::Question::mark());
+    ta.call(&Command::Erase).unwrap();
+    // The next owner chooses anew; who turns it away sets no lock.
+    os.will_cancel();
+    assert!(matches!(ta.call(&ENROL), Err(TeeError::Cancelled)));
     assert_eq!(os.prompts().len(), 4);
     assert!(!status(&mut ta).enrolled);
 }
@@ -104,8 +146,8 @@ fn the_pin_is_asked_twice_and_once_more_after_a_mismatch() {
 #[test]
 fn refuses_a_second_enrolment_and_a_pin_with_letters() {
     let (os, mut ta) = enrolled();
-    assert!(matches!(ta.call(&Command::Enrol), Err(TeeError::BadState(_))));
-    assert!(matches!(unlock(&os, &mut ta, "27182e"), Err(TeeError::BadParameters(_))));
+    assert!(matches!(ta.call(&ENROL), Err(TeeError::BadState(_))));
+    assert!(matches!(unlock(&os, &mut ta, "27182e"), Err(TeeError::Cancelled)));
     assert_eq!(status(&mut ta).failures, 0);
     os.will_cancel();
     assert!(matches!(ta.call(&Command::Unlock), Err(TeeError::Cancelled)));
@@ -258,9 +300,10 @@ fn s3_1_3_an_erasure_destroys_the_keys_in_one_change() {
     for digest in [[1; 32], userdata::zero_digest()] {
         ta.call(&Command::CheckUserdata { digest }).unwrap();
     }
-    os.will_type(PIN);
-    os.will_type(PIN);
-    ta.call(&Command::Enrol).unwrap();
+    for text in [MARK, PIN, PIN] {
+        os.will_type(text);
+    }
+    ta.call(&ENROL).unwrap();
     assert_ne!(ce_key(&os, &mut ta), ce, "the same PIN is another key");
 }
 
@@ -298,7 +341,7 @@ fn s2_5_2_an_armed_lock_outlives_an_erasure_and_only_its_ticket_ends_it() {
     os.power_cycle();
     let mut ta = start(&os);
     assert!(status(&mut ta).activation_due);
-    for command in [Command::Enrol, Command::Unlock, Command::DeviceKey, Command::ArmActivation] {
+    for command in [ENROL, Command::Unlock, Command::DeviceKey, Command::ArmActivation] {
         assert!(matches!(ta.call(&command), Err(TeeError::Denied(_))), "{command:?}");
     }
     // Erasing once more changes nothing.
@@ -344,9 +387,10 @@ fn a_nonce_ends_with_power() {
 #[test]
 fn s2_5_2_lost_mode_refuses_the_right_pin_until_a_ticket_ends_it() {
     let (os, mut ta, cloud) = provisioned();
-    os.will_type(PIN);
-    os.will_type(PIN);
-    ta.call(&Command::Enrol).unwrap();
+    for text in [MARK, PIN, PIN] {
+        os.will_type(text);
+    }
+    ta.call(&ENROL).unwrap();
     ce_key(&os, &mut ta);
     ta.call(&Command::EnterLostMode { message: "please call".into() }).unwrap();
     assert!(matches!(unlock(&os, &mut ta, PIN), Err(TeeError::Denied(_))));
@@ -439,8 +483,8 @@ fn s2_2_unlocking_needs_the_person_and_costs_the_data() {
     assert!(os.boot_lock().unlocked);
     assert!(!status(&mut ta).enrolled);
     let prompt = os.prompts().pop().unwrap();
-    assert_eq!(prompt.title, "Unlock the bootloader?");
-    assert!(prompt.detail.contains("erased"), "{}", prompt.detail);
+    assert_eq!(prompt.title(), "Unlock the bootloader?");
+    assert!(prompt.detail().contains("erased"), "{}", prompt.detail());
     assert!(matches!(set_lock(&os, &mut ta, false), Err(TeeError::BadState(_))));
 }
 
@@ -455,7 +499,7 @@ fn s2_2_locking_shows_the_users_own_key_and_costs_the_data() {
     let lock = os.boot_lock();
     assert_eq!((lock.unlocked, lock.custom_key), (false, Some([0x1a; 32])));
     let prompt = os.prompts().pop().unwrap();
-    assert!(prompt.detail.contains("your key 1a1a 1a1a 1a1a 1a1a"), "{}", prompt.detail);
+    assert!(prompt.detail().contains("your key 1a1a 1a1a 1a1a 1a1a"), "{}", prompt.detail());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use keyattest::{
 };
 use serde_bytes::ByteBuf;
 use tee_api::boot::{BootInfo, BootState};
+use tee_api::keymint::KeyRules;
 use tee_sdk::{Context, TeeError};
 
 /// KeyMint 3.
@@ -24,6 +25,7 @@ pub(crate) fn attest(
     boot_info: &BootInfo,
     public_key: &[u8],
     challenge: &[u8],
+    rules: KeyRules,
 ) -> Result<Vec<ByteBuf>, TeeError> {
     if challenge.len() > CHALLENGE_MAX_BYTES {
         let said = format!("a challenge has at most {CHALLENGE_MAX_BYTES} bytes");
@@ -33,7 +35,9 @@ pub(crate) fn attest(
     let device = above.first().and_then(|der| Certificate::parse(der).ok());
     let device = device.ok_or_else(|| TeeError::Security("the device chain is empty".into()))?;
     let public_key = Spki::from_der(public_key).map_err(internal)?;
-    let description = describe(boot_info, challenge);
+    let mut description = describe(boot_info, challenge);
+    description.hardware_enforced.trusted_confirmation_required = rules.confirmation;
+    description.hardware_enforced.rollback_resistance = rules.rollback_resistance;
     let params =
         CertificateParams::attested(&device, public_key, &description).map_err(internal)?;
     let key = factory::key(context)?;

@@ -2,11 +2,11 @@
 //! what it ran when the key was made.
 //!
 //! ```text
-//! blob = kind | derivation input [32] | versions [12] | AES-256-GCM(KEK, key; kind | versions)
-//! kind = 1; or 2: the key is rollback-resistant
-//! KEK  = from the HUK for this TA, bound to: derivation input | verified boot key [32] | locked
-//!        | state | (kind 2) deletion secret [32]
-//! versions = OS version, OS patch level, boot patch level: u32 each, big-endian
+//! blob  = 1 | derivation input [32] | terms [13] | AES-256-GCM(KEK, key; 1 | terms)
+//! KEK   = from the HUK for this TA, bound to: derivation input | verified boot key [32] | locked
+//!         | state | (rollback-resistant) deletion secret [32]
+//! terms = OS version, OS patch level, boot patch level: u32 each, big-endian
+//!         | rules: bit 0 a person must confirm what is signed, bit 1 rollback-resistant
 //! ```
 //! The root of trust goes into the *derivation* of the key, as KeyMint demands: under another
 //! boot key or boot state the key that opens the blob does not exist. The derivation input is
@@ -23,32 +23,18 @@
 
 use serde_bytes::ByteBuf;
 use tee_api::boot::{BootInfo, BootState};
+use tee_api::keymint::KeyRules;
 use tee_sdk::engine::{Attributes, Key, KeyType, Usage, Wrapping};
 use tee_sdk::{Context, Placement, TeeError, Zeroizing};
 
+const VERSION: u8 = 1;
 const DERIVATION_INPUT_BYTES: usize = 32;
 const DELETION_SECRET_BYTES: usize = 32;
 const VERSIONS_BYTES: usize = 12;
+const TERMS_BYTES: usize = VERSIONS_BYTES + 1;
+const CONFIRMATION: u8 = 1;
+const ROLLBACK_RESISTANCE: u8 = 2;
 const KEK: Attributes = Attributes::new(KeyType::Aes256, Usage::WRAP.union(Usage::UNWRAP));
-
-/// Whether a key can be deleted although its blob is in the caller's keeping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// It works as long as somebody has the blob.
-    Plain = 1,
-    /// It is rollback-resistant.
-    Deletable = 2,
-}
-
-impl Kind {
-    const fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            1 => Some(Self::Plain),
-            2 => Some(Self::Deletable),
-            _ => None,
-        }
-    }
-}
 
 /// What was booted when the key was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,39 +44,47 @@ struct Versions {
     boot_patch_level: u32,
 }
 
-/// Wraps `key` for this device and what it runs.
+/// A key that came out of its blob.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) key: Key,
+    /// What it obeys.
+    pub(crate) rules: KeyRules,
+}
+
+/// The parts of a blob, none of them believed yet.
+struct Parts<'a> {
+    input: &'a [u8; DERIVATION_INPUT_BYTES],
+    terms: &'a [u8; TERMS_BYTES],
+    wrapped: &'a [u8],
+}
+
+/// Wraps `key`, which obeys `rules`, for this device and what it runs.
 pub(crate) fn seal(
     context: &mut Context<'_>,
     boot_info: &BootInfo,
     key: &Key,
-    kind: Kind,
+    rules: KeyRules,
 ) -> Result<ByteBuf, TeeError> {
-    let versions = Versions::of(boot_info).to_bytes();
+    let mut terms = [rules_byte(rules); TERMS_BYTES];
+    terms[..VERSIONS_BYTES].copy_from_slice(&Versions::of(boot_info).to_bytes());
     let input: [u8; DERIVATION_INPUT_BYTES] = context.random()?;
-    if kind == Kind::Deletable {
+    if rules.rollback_resistance {
         let secret: [u8; DELETION_SECRET_BYTES] = context.random()?;
         context.storage(Placement::Ree).put(&deletion_object(&input), &secret)?;
     }
-    let kek = derive(context, boot_info, kind, &input)?;
-    let wrapped = kek.wrap(context, key, bound_to(kind, &versions))?;
-    Ok(ByteBuf::from([&[kind as u8], &input[..], &versions, &wrapped].concat()))
+    let kek = derive(context, boot_info, rules, &input)?;
+    let wrapped = kek.wrap(context, key, bound_to(&terms))?;
+    Ok(ByteBuf::from([&[VERSION], &input[..], &terms, &wrapped].concat()))
 }
 
 /// Deletes a rollback-resistant key. Whoever has the blob may.
 pub(crate) fn delete(context: &mut Context<'_>, blob: &[u8]) -> Result<(), TeeError> {
-    let (kind, input, _) = split(blob)?;
-    match kind {
-        Kind::Plain => Ok(()),
-        Kind::Deletable => context.storage(Placement::Ree).delete(&deletion_object(input)),
+    let parts = split(blob)?;
+    if !rules_of(parts.terms)?.rollback_resistance {
+        return Ok(());
     }
-}
-
-/// Kind, derivation input and the rest.
-fn split(blob: &[u8]) -> Result<(Kind, &[u8], &[u8]), TeeError> {
-    let (kind, rest) = blob.split_first().ok_or_else(invalid)?;
-    let kind = Kind::from_byte(*kind).ok_or_else(invalid)?;
-    let (input, rest) = rest.split_at_checked(DERIVATION_INPUT_BYTES).ok_or_else(invalid)?;
-    Ok((kind, input, rest))
+    context.storage(Placement::Ree).delete(&deletion_object(parts.input))
 }
 
 /// Unwraps a blob. Whatever is wrong with it, the answer is the same.
@@ -98,23 +92,42 @@ pub(crate) fn open(
     context: &mut Context<'_>,
     boot_info: &BootInfo,
     blob: &[u8],
-) -> Result<Key, TeeError> {
-    let (kind, input, rest) = split(blob)?;
-    let (versions, wrapped) = rest.split_first_chunk().ok_or_else(invalid)?;
-    let kek = derive(context, boot_info, kind, input)?;
-    let key =
-        kek.unwrap(context, wrapped, bound_to(kind, versions), None).map_err(
-            |error| match error {
-                TeeError::Security(_) => invalid(),
-                other => other,
-            },
-        )?;
+) -> Result<Opened, TeeError> {
+    let Parts { input, terms, wrapped } = split(blob)?;
+    let rules = rules_of(terms)?;
+    let kek = derive(context, boot_info, rules, input)?;
+    let key = kek.unwrap(context, wrapped, bound_to(terms), None).map_err(|error| match error {
+        TeeError::Security(_) => invalid(),
+        other => other,
+    })?;
+    let (versions, _) = terms.split_first_chunk().ok_or_else(invalid)?;
     Versions::from_bytes(versions).check(&Versions::of(boot_info))?;
-    Ok(key)
+    Ok(Opened { key, rules })
 }
 
-fn bound_to(kind: Kind, versions: &[u8; VERSIONS_BYTES]) -> Wrapping {
-    Wrapping::AesGcm { associated: ByteBuf::from([&[kind as u8], &versions[..]].concat()) }
+fn split(blob: &[u8]) -> Result<Parts<'_>, TeeError> {
+    let (version, rest) = blob.split_first().ok_or_else(invalid)?;
+    let (input, rest) = rest.split_first_chunk().ok_or_else(invalid)?;
+    let (terms, wrapped) = rest.split_first_chunk().ok_or_else(invalid)?;
+    if *version == VERSION { Ok(Parts { input, terms, wrapped }) } else { Err(invalid()) }
+}
+
+fn rules_byte(rules: KeyRules) -> u8 {
+    CONFIRMATION * u8::from(rules.confirmation)
+        | ROLLBACK_RESISTANCE * u8::from(rules.rollback_resistance)
+}
+
+fn rules_of(terms: &[u8; TERMS_BYTES]) -> Result<KeyRules, TeeError> {
+    let byte = terms[VERSIONS_BYTES];
+    let rules = KeyRules {
+        confirmation: byte & CONFIRMATION != 0,
+        rollback_resistance: byte & ROLLBACK_RESISTANCE != 0,
+    };
+    if rules_byte(rules) == byte { Ok(rules) } else { Err(invalid()) }
+}
+
+fn bound_to(terms: &[u8; TERMS_BYTES]) -> Wrapping {
+    Wrapping::AesGcm { associated: ByteBuf::from([&[VERSION], &terms[..]].concat()) }
 }
 
 /// The name of the object with the deletion secret.
@@ -123,27 +136,25 @@ fn deletion_object(input: &[u8]) -> String {
     format!("deletion secret {digits}")
 }
 
+/// Nothing, for a key that can't be deleted.
 fn deletion_secret(
     context: &mut Context<'_>,
-    kind: Kind,
+    rules: KeyRules,
     input: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, TeeError> {
-    match kind {
-        Kind::Plain => Ok(Zeroizing::new(Vec::new())),
-        Kind::Deletable => {
-            let secret = context.storage(Placement::Ree).get(&deletion_object(input))?;
-            secret.ok_or_else(invalid)
-        }
+    if !rules.rollback_resistance {
+        return Ok(Zeroizing::new(Vec::new()));
     }
+    context.storage(Placement::Ree).get(&deletion_object(input))?.ok_or_else(invalid)
 }
 
 fn derive(
     context: &mut Context<'_>,
     boot_info: &BootInfo,
-    kind: Kind,
+    rules: KeyRules,
     input: &[u8],
 ) -> Result<Key, TeeError> {
-    let secret = deletion_secret(context, kind, input)?;
+    let secret = deletion_secret(context, rules, input)?;
     let state = match boot_info.boot_state {
         BootState::Green => 0,
         BootState::Yellow => 1,
@@ -152,8 +163,7 @@ fn derive(
     };
     let root_of_trust = [u8::from(boot_info.device_locked), state];
     let bound = [input, &boot_info.verified_boot_key, &root_of_trust, &secret].concat();
-    let bound = Zeroizing::new(bound);
-    context.derive_from_huk("key-blob", &bound, KEK)
+    context.derive_from_huk("key-blob", &Zeroizing::new(bound), KEK)
 }
 
 /// KeyMint's `INVALID_KEY_BLOB`.

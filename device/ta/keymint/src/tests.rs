@@ -1,5 +1,7 @@
 //! KeyMint over a trusted OS in memory, with a maker made for the test.
 
+mod confirmation;
+
 use crate::keymint::KeyMintTa;
 use crypto::sign::{Curve, EcdsaKey, Hash, ecdsa_verify, es256_verify};
 use keyattest::x509::{
@@ -10,7 +12,7 @@ use keyattest::{SecurityLevel, VerifiedBootState, verify_chain};
 use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 use tee_api::boot::{BootInfo, BootState};
-use tee_api::keymint::{Command, KeyMint, Reply};
+use tee_api::keymint::{Command, KeyMint, KeyRules, Reply};
 use tee_sdk::testing::{FakeOs, Harness};
 use tee_sdk::{Protocol, TeeError};
 
@@ -84,7 +86,7 @@ fn generate(
     challenge: Option<&[u8]>,
 ) -> (ByteBuf, Vec<u8>, Vec<ByteBuf>) {
     let challenge = challenge.map(ByteBuf::from);
-    match ta.call(&Command::GenerateKey { challenge, rollback_resistance: false }).unwrap() {
+    match ta.call(&Command::GenerateKey { challenge, rules: KeyRules::default() }).unwrap() {
         Reply::Key { blob, public_key, chain } => (blob, public_key.into_vec(), chain),
         other => panic!("not a key: {other:?}"),
     }
@@ -92,7 +94,12 @@ fn generate(
 
 fn sign(ta: &mut Harness<KeyMintTa>, blob: &[u8], fixed: bool) -> Result<Vec<u8>, TeeError> {
     let message = ByteBuf::from(*b"message");
-    match ta.call(&Command::Sign { blob: ByteBuf::from(blob), message, fixed })? {
+    match ta.call(&Command::Sign {
+        blob: ByteBuf::from(blob),
+        message,
+        fixed,
+        confirmation: None,
+    })? {
         Reply::Signature(signature) => Ok(signature.into_vec()),
         other => panic!("not a signature: {other:?}"),
     }
@@ -277,7 +284,7 @@ fn attests_nothing_before_it_is_provisioned_or_booted() {
     let mut ta = os.start::<KeyMintTa>();
     let challenge = || Command::GenerateKey {
         challenge: Some(ByteBuf::from(*b"x")),
-        rollback_resistance: false,
+        rules: KeyRules::default(),
     };
     assert!(matches!(ta.call(&challenge()), Err(TeeError::BadState(_))));
     assert!(matches!(ta.call(&Command::DeviceChain), Err(TeeError::BadState(_))));
@@ -294,7 +301,7 @@ fn refuses_a_challenge_of_129_bytes() {
     assert_eq!(generate(&mut ta, Some(&[1; 128])).2.len(), 4);
     let long = Command::GenerateKey {
         challenge: Some(ByteBuf::from([1; 129])),
-        rollback_resistance: false,
+        rules: KeyRules::default(),
     };
     assert!(matches!(ta.call(&long), Err(TeeError::BadParameters(_))));
 }
@@ -315,7 +322,7 @@ proptest! {
         let mut ta = FakeOs::new().start::<KeyMintTa>();
         let _ = ta.call_raw(&bytes);
         let blob = ByteBuf::from(bytes);
-        let _ = ta.call(&Command::Sign { blob, message: ByteBuf::new(), fixed: false });
+        let _ = ta.call(&Command::Sign { blob, message: ByteBuf::new(), fixed: false, confirmation: None });
     }
 }
 
@@ -340,7 +347,10 @@ fn s3_1_2_a_rollback_resistant_key_is_gone_once_it_is_deleted_and_no_copy_brings
     let os = FakeOs::new();
     let mut ta: Harness<KeyMintTa> = os.start();
     let mut generate = || {
-        let command = Command::GenerateKey { challenge: None, rollback_resistance: true };
+        let command = Command::GenerateKey {
+            challenge: None,
+            rules: KeyRules { rollback_resistance: true, ..KeyRules::default() },
+        };
         match ta.call(&command).unwrap() {
             Reply::Key { blob, .. } => blob,
             other => panic!("not a key: {other:?}"),

@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command as Process};
 use tee_api::Login;
-use tee_api::keymint::{Command, KeyMint, Reply};
+use tee_api::keymint::{Command, KeyMint, KeyRules, Reply};
 use tee_api::ta::{CHANNEL_FD, FromTa, SyscallReply, ToTa};
 use tee_sdk::testing::FakeOs;
 use tee_sdk::{Protocol, TeeError, TrustedOs};
@@ -80,13 +80,13 @@ fn makes_keys_and_signs_behind_its_locks_and_ends_with_its_channel() {
     let mut ta = Ta::start();
     ta.request(&ToTa::Open { session: 1, login: Login::User { uid: 0 } }).unwrap();
     let Ok(Reply::Key { blob, public_key, .. }) =
-        ta.call(&Command::GenerateKey { challenge: None, rollback_resistance: false })
+        ta.call(&Command::GenerateKey { challenge: None, rules: KeyRules::default() })
     else {
         panic!("no key");
     };
     let mut sign = |fixed| {
         let message = ByteBuf::from(*b"message");
-        match ta.call(&Command::Sign { blob: blob.clone(), message, fixed }) {
+        match ta.call(&Command::Sign { blob: blob.clone(), message, fixed, confirmation: None }) {
             Ok(Reply::Signature(signature)) => signature,
             other => panic!("no signature: {other:?}"),
         }
@@ -97,7 +97,7 @@ fn makes_keys_and_signs_behind_its_locks_and_ends_with_its_channel() {
 
     let refused = ta.call(&Command::GenerateKey {
         challenge: Some(ByteBuf::from(*b"x")),
-        rollback_resistance: false,
+        rules: KeyRules::default(),
     });
     assert!(matches!(refused, Err(TeeError::BadState(_))), "{refused:?}");
 

@@ -1,7 +1,6 @@
 //! What TAs work on: queues, system calls, results, and death.
 
 use super::{Event, Os};
-use crate::prompts;
 use crate::syscalls::Answer;
 use crate::ta::{Caller, Job, Process, Task};
 use board::channel::{self, ChannelError};
@@ -69,10 +68,10 @@ impl Os {
                     Err(refused) => self.answer(at, SyscallReply::Refused(refused)),
                 }
             }
-            (Ok(FromTa::Ask { question, title, detail, secret }), Some(_))
+            (Ok(FromTa::Ask { question, ask }), Some(_))
                 if !ta.waiting && !ta.asking.contains_key(&question) =>
             {
-                self.ask(at, question, prompts::prompt(title, detail, secret));
+                self.ask(at, question, ask);
                 self.pump(at);
             }
             // It panicked, or it does not keep to the protocol.

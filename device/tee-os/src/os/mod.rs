@@ -15,6 +15,7 @@ use events::Ready;
 
 use crate::boot::Boot;
 use crate::clock::SecureClock;
+use crate::confirmation::Confirmations;
 use crate::log::Log;
 use crate::prompts::Prompts;
 use crate::ree::Connection;
@@ -55,6 +56,7 @@ pub(crate) struct Os {
     /// Loaded when somebody first asks.
     pub(crate) clock: Option<SecureClock>,
     pub(crate) prompts: Prompts,
+    pub(crate) confirmations: Confirmations,
     pub(crate) tas: Vec<Ta>,
     /// Who may sign TAs besides the maker.
     pub(crate) signers: Vec<[u8; 32]>,

@@ -11,21 +11,25 @@ mod memory;
 #[path = "../../../tee-sdk/examples/ta-probe/protocol.rs"]
 mod probe;
 mod refusals;
+mod screen;
 mod sessions;
 
 use device::{Device, TestBoard};
 use probe::{Command as Try, Probe, Reply as Tried};
 use serde_bytes::ByteBuf;
-use tee_api::gatekeeper::{Command, Gatekeeper, Reply};
+use tee_api::gatekeeper::{Command, Gatekeeper, LockKind, Reply};
 use tee_api::keymint::KeyMint;
 use tee_client::{Session, TeeError};
 
 const PIN: &str = "271828";
+const MARK: &str = "anchor Kelpie";
 
 fn enrol(device: &Device, lock: &Session<Gatekeeper>) {
-    device.screen.will_type(PIN);
-    device.screen.will_type(PIN);
-    assert!(matches!(lock.call(Command::Enrol), Ok(Reply::Done)));
+    for text in [MARK, PIN, PIN] {
+        device.screen.will_type(text);
+    }
+    let kind = LockKind::Pin;
+    assert!(matches!(lock.call(Command::Enrol { kind }), Ok(Reply::Done)));
 }
 
 fn ce_key(device: &Device, lock: &Session<Gatekeeper>) -> Vec<u8> {
@@ -74,7 +78,7 @@ fn s3_3_3_the_screen_lock_opens_the_same_key_after_power_off() {
     let key = ce_key(&device, &lock);
     device.screen.will_type("0000");
     assert!(matches!(lock.call(Command::Unlock), Ok(Reply::Wrong { failures: 1, .. })));
-    assert_eq!(device.screen.shown().len(), 4);
+    assert_eq!(device.screen.shown().len(), 5);
     let board = device.power_off();
 
     let device = Device::power_on(board).unwrap();

@@ -11,9 +11,12 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use tee_sdk::engine::{Attributes, Hash, KeyType, Usage};
 use tee_sdk::{
-    Batch, Context, Login, Peer, Placement, Protocol, Question, Step, TaId, TeeError,
+    Batch, Context, Login, Peer, Placement, Protocol, Question, Step, TaId, TeeError, Transaction,
     TrustedApplication,
 };
+
+/// What its confirmations are for.
+const BINDING: &[u8] = b"the probe's only key";
 
 fn main() -> ExitCode {
     tee_sdk::run::<App>()
@@ -53,11 +56,22 @@ impl TrustedApplication for App {
         session: u32,
         command: Command,
     ) -> Result<Step<Self>, TeeError> {
-        if matches!(command, Command::AskThePerson) {
-            let question = Question::confirm("May it?", "The probe asks.");
-            return Ok(Step::ask(question, |_, _, _| Ok(Step::Done(Reply::Done))));
+        match command {
+            Command::Confirm(text) => {
+                let (extra, binding) = (ByteBuf::from(*b"extra"), ByteBuf::from(BINDING));
+                Ok(Step::confirm(Transaction { text, extra, binding }, |_, _, given| {
+                    Ok(Step::Done(Reply::Confirmed(given.message, given.token)))
+                }))
+            }
+            Command::Ask(ask) => {
+                Ok(Step::ask(Question::from(ask), |_, _, _| Ok(Step::Done(Reply::Done))))
+            }
+            Command::AskThePerson => {
+                let question = Question::confirm("May it?", "The probe asks.");
+                Ok(Step::ask(question, |_, _, _| Ok(Step::Done(Reply::Done))))
+            }
+            command => self.invoke(context, session, command).map(Step::Done),
         }
-        self.invoke(context, session, command).map(Step::Done)
     }
 
     fn invoke(
@@ -109,7 +123,7 @@ impl TrustedApplication for App {
                 context.leave_factory()?;
                 Reply::Done
             }
-            Command::Nothing | Command::AskThePerson => Reply::Done,
+            Command::Nothing => Reply::Done,
             Command::WhoAmI => Reply::Login(self.sessions[&session].clone()),
             Command::Compute { attentive } => compute(context, attentive)?,
             Command::Allocate(bytes) => allocate(bytes),
@@ -126,6 +140,13 @@ impl TrustedApplication for App {
             Command::Execute => outcome(execute()),
             Command::Signal(pid) => outcome(signal(pid)),
             Command::Unlock => outcome(unlock()),
+            Command::Redeem(message, token) => {
+                context.redeem(&message, BINDING, &token)?;
+                Reply::Done
+            }
+            Command::Confirm(_) | Command::Ask(_) | Command::AskThePerson => {
+                return Err(TeeError::BadState("this command asks the person".into()));
+            }
         })
     }
 

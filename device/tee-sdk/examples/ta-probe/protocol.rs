@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use tee_api::ui::Ask;
 use tee_api::{Login, Protocol, TaId};
 
 /// The probe's protocol.
@@ -77,6 +78,12 @@ pub(crate) enum Command {
     Signal(i32),
     /// Take a way back to what the start of the process gave up. Ends the process.
     Unlock,
+    /// Have the person confirm this text. → `Confirmed`
+    Confirm(String),
+    /// Use a confirmation of this text up. → `Done`
+    Redeem(ByteBuf, ByteBuf),
+    /// Ask for whatever prompt; what was typed stays here. → `Done`
+    Ask(Ask),
 }
 
 /// A change of an object in files.
@@ -133,6 +140,8 @@ pub(crate) enum Reply {
     Names(Vec<String>),
     /// Who opened the session.
     Login(Login),
+    /// Message and token.
+    Confirmed(ByteBuf, ByteBuf),
 }
 
 /// A second probe, which the first one may call: the same program under another UUID.

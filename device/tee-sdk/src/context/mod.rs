@@ -6,6 +6,7 @@ mod clock;
 pub(crate) mod engine;
 mod random;
 mod storage;
+mod ui;
 
 pub use calls::Peer;
 pub use storage::{Batch, Storage};

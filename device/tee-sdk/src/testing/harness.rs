@@ -4,7 +4,8 @@ use super::FakeOs;
 use crate::{Instance, Question, TrustedApplication};
 use board::channel;
 use serde_bytes::ByteBuf;
-use tee_api::ta::{FromTa, ToTa, Typed};
+use tee_api::ta::{FromTa, ToTa};
+use tee_api::ui::Said;
 use tee_api::{Login, Protocol, TeeError};
 
 /// A TA that runs in the test. Starting another one from the same [`FakeOs`] is what a panic
@@ -59,7 +60,7 @@ impl<T: TrustedApplication> Harness<T> {
         Asked(question): Asked,
         text: &str,
     ) -> Result<<T::Protocol as Protocol>::Reply, TeeError> {
-        let answer = Ok(Typed(text.to_owned()));
+        let answer = Ok(Said::Typed(text.into()));
         let reply = self.finish(ToTa::Answered { question, answer })?;
         Ok(channel::decode(&reply).expect("replies decode as the protocol's type"))
     }
@@ -68,8 +69,8 @@ impl<T: TrustedApplication> Harness<T> {
         loop {
             match self.instance.handle(&mut self.os, request) {
                 FromTa::Done(result) => return result,
-                FromTa::Ask { question, title, detail, secret } => {
-                    let answer = self.os.typed(Question { title, detail, secret });
+                FromTa::Ask { question, ask } => {
+                    let answer = self.os.answer(<T::Protocol as Protocol>::TA, Question(ask));
                     request = ToTa::Answered { question, answer };
                 }
                 FromTa::Syscall(_) => unreachable!("an instance calls the OS through its context"),

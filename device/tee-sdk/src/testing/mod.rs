@@ -9,6 +9,7 @@ mod clock;
 mod engine;
 mod harness;
 mod storage;
+mod ui;
 
 pub use harness::{Asked, Harness};
 
@@ -23,7 +24,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use storage::Objects;
 use tee_api::boot::{BootInfo, BootLock, BootState, Trust};
-use tee_api::ta::{Syscall, SyscallReply, Typed};
+use tee_api::ta::{Syscall, SyscallReply};
 use tee_api::{Protocol, TaId, TeeError};
 use tee_engine::Engine;
 
@@ -41,6 +42,7 @@ struct State {
     keeps_files: bool,
     answers: VecDeque<Option<String>>,
     prompts: Vec<Question>,
+    confirmed: Vec<ui::Confirmed>,
     writes_left: Option<u32>,
     engines: BTreeMap<TaId, Engine>,
     peers: Peers,
@@ -75,6 +77,7 @@ impl FakeOs {
             keeps_files: true,
             answers: VecDeque::new(),
             prompts: Vec::new(),
+            confirmed: Vec::new(),
             writes_left: None,
             engines: BTreeMap::new(),
             peers: Peers::default(),
@@ -111,6 +114,7 @@ impl FakeOs {
         state.writes_left = None;
         state.answers.clear();
         state.engines.clear();
+        state.confirmed.clear();
     }
 
     /// The person will type this at the next prompt that has no answer yet.
@@ -168,12 +172,6 @@ impl FakeOs {
         *self.state().auth_token_key().expose()
     }
 
-    fn typed(&self, question: Question) -> Result<Typed, TeeError> {
-        let mut state = self.state();
-        state.prompts.push(question);
-        state.answers.pop_front().flatten().map(Typed).ok_or(TeeError::Cancelled)
-    }
-
     fn state(&self) -> RefMut<'_, State> {
         self.0.borrow_mut()
     }
@@ -229,6 +227,7 @@ impl State {
                 self.boot_lock.custom_key = key;
                 SyscallReply::Done
             }
+            Syscall::Ui(call) => SyscallReply::Ui(self.screen_call(ta, call)?),
         })
     }
 

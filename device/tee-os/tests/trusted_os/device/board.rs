@@ -3,7 +3,7 @@
 use board::report::{Record, RefusalKind, Verdict};
 use board::secure::{Request, answer};
 use board::silicon::{CryptoEngine, Fuses, Huk, MonotonicCounter, Rpmb, Timer, Trng};
-use board::ui::{FromScreen, ToScreen};
+use board::ui::{FromScreen, Mark, Prompt, ToScreen, Typed};
 use board::{LifeCycle, SiliconError, channel};
 use crypto::kdf::hkdf_sha256;
 use crypto::mac::hmac_sha256;
@@ -189,8 +189,9 @@ pub(crate) struct Screen {
 #[derive(Default)]
 struct ScreenState {
     answers: VecDeque<Option<String>>,
-    shown: Vec<String>,
-    standing: Option<u32>,
+    shown: Vec<Prompt>,
+    marks: Vec<Option<Mark>>,
+    standing: Option<u64>,
     cancelled: u32,
 }
 
@@ -212,9 +213,24 @@ impl Screen {
         drop(self.changed.wait_while(state, |state| state.cancelled == 0).unwrap());
     }
 
-    /// The titles of all prompts so far.
-    pub(crate) fn shown(&self) -> Vec<String> {
+    /// The person will turn the next prompt away.
+    pub(crate) fn will_cancel(&self) {
+        self.state.lock().unwrap().answers.push_back(None);
+    }
+
+    /// All prompts so far.
+    pub(crate) fn shown(&self) -> Vec<Prompt> {
         self.state.lock().unwrap().shown.clone()
+    }
+
+    /// What stood beside the prompts.
+    pub(crate) fn marks(&self) -> Vec<Option<Mark>> {
+        self.state.lock().unwrap().marks.clone()
+    }
+
+    /// The number of the prompt that nobody answers.
+    pub(crate) fn standing(&self) -> Option<u64> {
+        self.state.lock().unwrap().standing
     }
 
     /// Serves the screen's channel until its other end closes.
@@ -233,10 +249,11 @@ impl Screen {
     fn take(&self, message: ToScreen) -> Option<FromScreen> {
         let mut state = self.state.lock().unwrap();
         match message {
-            ToScreen::Show { id, prompt } => {
-                state.shown.push(prompt.title);
+            ToScreen::Show { id, prompt, mark } => {
+                state.shown.push(prompt);
+                state.marks.push(mark);
                 match state.answers.pop_front() {
-                    Some(Some(text)) => Some(FromScreen::Entered { id, text }),
+                    Some(Some(text)) => Some(FromScreen::Entered { id, text: Typed::new(text) }),
                     Some(None) => Some(FromScreen::Cancelled { id }),
                     None => {
                         state.standing = Some(id);
