@@ -134,19 +134,20 @@ fn s2_1_1_a_person_who_said_no_three_times_is_not_asked_again_for_a_while() {
     confirm(&device, &probe, TEXT);
 }
 
-/// Programs of the system that ask and do not wait for the answer.
+/// A program of the system that asks on many connections and does not wait for the answers. Those
+/// on which it got no session are not among them.
 struct Flood(Vec<OwnedFd>);
 
 impl Flood {
     fn ask(device: &Device, command: &Try, count: usize) -> Self {
-        let open = |_| {
+        let ask = |_| {
             let socket = connect(device);
-            let session = open(&socket, Probe::TA);
+            let session = open(&socket, Probe::TA)?;
             let command = ByteBuf::from(channel::encode(command).unwrap());
             channel::send(&socket, &Request::Invoke { session, command }).unwrap();
-            socket
+            Some(socket)
         };
-        Self((0..count).map(open).collect())
+        Self((0..count).filter_map(ask).collect())
     }
 }
 
@@ -157,11 +158,13 @@ fn connect(device: &Device) -> OwnedFd {
     socket
 }
 
-fn open(socket: &OwnedFd, ta: tee_api::TaId) -> u32 {
+/// A session, or none where that program has as many as it may.
+fn open(socket: &OwnedFd, ta: tee_api::TaId) -> Option<u32> {
     let login = tee_api::LoginMethod::Public;
     channel::send(socket, &Request::Open { ta, signer: None, login }).unwrap();
     match channel::receive(socket).unwrap() {
-        Reply::Opened { session } => session,
+        Reply::Opened { session } => Some(session),
+        Reply::Refused(TeeError::Resources(_)) => None,
         _ => panic!("a session was due"),
     }
 }
@@ -176,14 +179,22 @@ fn s2_1_1_a_flood_of_prompts_leaves_the_screen_to_others() {
         detail: String::new(),
         input: Input::Pin { min_digits: 4, max_digits: 16 },
     };
-    let flood = Flood::ask(&device, &Try::Ask(Ask::Prompt(pin)), 24);
+    let probe = device.tee().session::<Probe>().unwrap();
+    let mut flood = Flood::ask(&device, &Try::Ask(Ask::Prompt(pin)), 10);
     let refused = |socket: &&OwnedFd| {
         rustix::io::ioctl_fionbio(*socket, true).unwrap();
         matches!(channel::receive(*socket), Ok(Reply::Refused(TeeError::Resources(_))))
     };
-    wait_until("all but four are refused", || flood.0.iter().filter(refused).count() > 0);
+    let mut count = 10 - flood.0.len();
+    wait_until("all but four are refused", || {
+        count += flood.0.iter().filter(refused).count();
+        count >= 6
+    });
+    // Those that wait go first, so that none of them comes to the screen in between.
+    flood.0.truncate(1);
+    wait_until("they are gone", || probe.call(Try::Sessions) == Ok(Tried::Number(2)));
     drop(flood);
-    wait_until("the screen is free", || device.screen.standing().is_none());
+    device.screen.wait_for_cancel();
     ce_key(&device, &lock);
     // Transactions: one at a time.
     let one = Flood::ask(&device, &Try::Confirm(TEXT.into()), 1);
@@ -215,7 +226,7 @@ fn s2_1_1_nobody_answers_a_prompt_over_the_tees_own_socket() {
     }
     // And a session of the program's own has no way to say that the person answered.
     let socket = connect(&device);
-    let session = open(&socket, Probe::TA);
+    let session = open(&socket, Probe::TA).unwrap();
     let answered = tee_api::ta::ToTa::Answered {
         question: 1,
         answer: Ok(tee_api::ui::Said::Typed(PIN.into())),

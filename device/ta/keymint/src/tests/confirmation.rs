@@ -49,6 +49,11 @@ fn s2_1_1_a_confirmation_key_signs_only_what_the_person_confirmed() {
     let (message, token) = confirm(&os, &mut ta, &blob);
     assert_eq!(message, tee_api::ui::message(TEXT, b"nonce").unwrap());
     no_user_confirmation(sign_confirmed(&mut ta, &blob, &message, None));
+    // Whoever takes the rule out of the blob has no key.
+    let mut without_rule = blob.clone();
+    without_rule[1 + 32 + 12] = 0;
+    let refused = sign_confirmed(&mut ta, &without_rule, &message, None);
+    assert!(matches!(refused, Err(TeeError::Security(_))), "{refused:?}");
     let other = ByteBuf::from(tee_api::ui::message("Pay 12.51 € to Jo", b"nonce").unwrap());
     no_user_confirmation(sign_confirmed(&mut ta, &blob, &other, Some(&token)));
     let (another, ..) = careful_key(&mut ta);
