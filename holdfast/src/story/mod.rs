@@ -13,6 +13,7 @@ mod release;
 mod search;
 mod signin;
 mod step;
+mod trusted;
 mod updated;
 mod world;
 
@@ -194,12 +195,14 @@ impl Story {
     async fn last_chapters(&self, teller: &mut Teller, world: &mut World) -> Result<(), Stopped> {
         teller.reporter.chapter("Attest");
         let evidence = signin::attest(teller, &world.client, &world.device).await?;
+        trusted::clock(teller, &world.device).await?;
         teller.reporter.chapter("Sign in");
         let (owner, session) =
             signin::sign_in(teller, &self.state, &world.cloud, &world.client, &world.device)
                 .await?;
         teller.reporter.chapter("Use");
         everyday::unlock(teller, &world.device, &owner).await?;
+        trusted::confirm(teller, &world.device).await?;
         let files = match (self.memory.in_use, &self.args.folder) {
             (false, _) => Files::Storys,
             (true, None) => Files::Persons,
