@@ -113,8 +113,8 @@ fn split(blob: &[u8]) -> Result<Parts<'_>, TeeError> {
 }
 
 fn rules_byte(rules: KeyRules) -> u8 {
-    CONFIRMATION * u8::from(rules.confirmation)
-        | ROLLBACK_RESISTANCE * u8::from(rules.rollback_resistance)
+    let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+    bit(rules.confirmation, CONFIRMATION) | bit(rules.rollback_resistance, ROLLBACK_RESISTANCE)
 }
 
 fn rules_of(terms: &[u8; TERMS_BYTES]) -> Result<KeyRules, TeeError> {
