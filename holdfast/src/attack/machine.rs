@@ -6,6 +6,7 @@ use crate::exit::Lacking;
 use crate::report::Reporter;
 use crate::story::{Device, Teller};
 use anyhow::{Context, Result, ensure};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -17,13 +18,17 @@ use std::time::Duration;
 /// Where core dumps go on common systems.
 const DUMPS: [&str; 3] = ["/var/lib/systemd/coredump", "/var/crash", "/var/lib/apport/coredump"];
 
+/// What dumps core where it may; and the end, for a process that took no notice.
+const DUMPING: [Signal; 4] = [Signal::QUIT, Signal::ABORT, Signal::SEGV, Signal::KILL];
+
 /// All of them.
 pub(super) async fn attacks(teller: &mut Teller, device: &Device) {
     teller.attack("tee.core_dump", async |_: &mut Reporter| core_dump(device).await).await;
     teller.attack("tee.swap", async |_: &mut Reporter| swap(device).await).await;
 }
 
-/// Makes each trusted application crash; none may leave a dump, and each must come back.
+/// Sends each trusted application the signals that dump core, and then kills it; none may leave a
+/// dump, and each must come back.
 async fn core_dump(device: &Device) -> Result<(String, Value)> {
     let before = Standing::of(device).await?;
     for pid in before.tee.values() {
@@ -31,19 +36,25 @@ async fn core_dump(device: &Device) -> Result<(String, Value)> {
     }
     let places = places(device)?;
     let dumps = listed(&places);
-    let mut crashed = Vec::new();
+    let mut killed = Vec::new();
     for (name, pid) in before.tee.iter().filter(|(name, _)| name.starts_with("ta-")) {
         let process = Pid::from_raw(*pid).context("a process number")?;
-        kill_process(process, Signal::SEGV).map_err(|error| denied(*pid, error.into()))?;
+        for (number, signal) in DUMPING.into_iter().enumerate() {
+            match kill_process(process, signal) {
+                // One of those before was enough.
+                Err(Errno::SRCH) if number > 0 => break,
+                sent => sent.map_err(|error| denied(*pid, error.into()))?,
+            }
+        }
         comes_back(device, name, *pid).await?;
-        crashed.push(name.clone());
+        killed.push(name.clone());
     }
-    ensure!(!crashed.is_empty(), "no trusted application runs");
+    ensure!(!killed.is_empty(), "no trusted application runs");
     let new: Vec<_> = listed(&places).difference(&dumps).cloned().collect();
     ensure!(new.is_empty(), "dumps were left: {new:?}");
     let ms = answers(device).await?;
-    let reason = format!("{} crashed, came back, and left no dump", crashed.join(" and "));
-    Ok((reason, json!({ "crashed": crashed, "places": places, "answered_after_ms": ms })))
+    let reason = format!("{} were killed, came back, and left no dump", killed.join(" and "));
+    Ok((reason, json!({ "killed": killed, "places": places, "answered_after_ms": ms })))
 }
 
 /// Until another process has the name and the TEE answers.

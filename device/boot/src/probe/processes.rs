@@ -9,8 +9,11 @@ use std::io::{self, Read};
 /// Numbers that are tried one by one.
 const LAST_PID: i32 = 70_000;
 
+/// Tries something on a process; `Ok` where that answered.
+type Way = fn(i32) -> io::Result<()>;
+
 /// What can be done to a process whose number one has. None of it alters the process.
-const WAYS: [(ProcessWay, &str, fn(i32) -> io::Result<()>); 16] = [
+const WAYS: [(ProcessWay, &str, Way); 16] = [
     (ProcessWay::Memory, "read its /proc/PID/mem", open_memory),
     (ProcessWay::Memory, "read its /proc/PID/maps", |pid| read_file(pid, "maps")),
     (ProcessWay::Memory, "read its /proc/PID/environ", |pid| read_file(pid, "environ")),
@@ -176,7 +179,11 @@ fn take_descriptor(pid: i32) -> io::Result<()> {
         pidfd_open(Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?, PidfdFlags::empty())?;
     let fd = std::os::fd::AsRawFd::as_raw_fd(&process);
     // SAFETY: takes numbers only; the descriptor that may come of it goes with the probe.
-    answered(unsafe { libc::syscall(libc::SYS_pidfd_getfd, fd, 3, 0) })
+    match answered(unsafe { libc::syscall(libc::SYS_pidfd_getfd, fd, 3, 0) }) {
+        // Permission is checked before the number.
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// Reads a limit, which takes the permission to change it.
