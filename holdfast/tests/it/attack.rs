@@ -103,6 +103,8 @@ fn a_device_that_is_missing_or_on_is_not_attacked() {
     let made = holdfast().args(["device", "make", "--state"]).arg(folder.path()).output().unwrap();
     assert!(made.status.success());
     let socket = folder.path().join("device/board.sock");
+    // The factory left its own there.
+    let _ = std::fs::remove_file(&socket);
     let _on = std::os::unix::net::UnixListener::bind(socket).unwrap();
     let output = attack(&[]);
     assert_eq!(output.status.code(), Some(3));
