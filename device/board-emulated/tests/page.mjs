@@ -54,8 +54,14 @@ async function look(name) {
   await page.setViewportSize({ width: 390, height: 844 });
 }
 
-/** Waits for the prompt whose visible part `selector` names, until it takes answers. */
+let last = 0;
+
+/** Waits for the next prompt, whose visible part `selector` names, until it takes answers. */
 async function prompt(selector) {
+  last = await page.waitForFunction((last) => {
+    const { prompt } = document.getElementById("form").dataset;
+    return Number(prompt) > last && Number(prompt);
+  }, last).then((it) => it.jsonValue());
   await page.locator(selector).waitFor();
   await page.waitForFunction(() => !document.getElementById("cancel").disabled);
 }

@@ -4,7 +4,7 @@ use crate::document::{Reader, blocks};
 use crate::run::{holdfast, state};
 use std::path::Path;
 
-/// Where cargo and rustup live when somebody else's home is in force.
+/// Where cargo and rustup live when somebody else's home is in force; for this block alone.
 fn in_the_repository(text: &str) -> String {
     let real = std::env::var("HOME").unwrap_or_default();
     let of = |name: &str, folder: &str| {
@@ -12,10 +12,10 @@ fn in_the_repository(text: &str) -> String {
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     format!(
-        "export CARGO_HOME={} RUSTUP_HOME={}; cd {}\n{text}",
+        "cd {}; export CARGO_HOME={} RUSTUP_HOME={}\n{text}",
+        root.display(),
         of("CARGO_HOME", ".cargo"),
         of("RUSTUP_HOME", ".rustup"),
-        root.display()
     )
 }
 

@@ -39,6 +39,7 @@ function show(next, mark, grace) {
   asked = next?.input[kind] ?? {};
   showMark(mark);
   part("form").hidden = !next;
+  part("form").dataset.prompt = next ? next.id : "";
   part("change").hidden = Boolean(next);
   part("title").textContent = (next || idle).title;
   part("detail").textContent = (next || idle).detail;
