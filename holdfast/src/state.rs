@@ -58,8 +58,12 @@ impl State {
                 version.trim().chars().take(20).collect::<String>()
             ),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                // A first run that was killed may have left the version half written.
-                let other = |entry: &std::fs::DirEntry| entry.file_name() != "version.new";
+                // A first run that was killed may have left the version half written; and a maker
+                // may have written down before whom it admits.
+                let known = ["version.new", "maker"];
+                let other = |entry: &std::fs::DirEntry| {
+                    known.iter().all(|known| entry.file_name() != *known)
+                };
                 if std::fs::read_dir(&self.root)?.flatten().any(|entry| other(&entry)) {
                     bail!(
                         "{} is not empty and not a state folder of Holdfast. Name another with \
