@@ -42,7 +42,7 @@ fn s2_1_1_an_image_that_the_maker_signed_is_loaded_called_and_removed() {
     let session = tee.session::<Other>().unwrap();
     assert_eq!(session.call(Try::Sessions), Ok(Tried::Number(1)));
     assert_eq!(names(&tee), ["ta-gatekeeper", "ta-probe", "ta-other"]);
-    assert_eq!(device.log.verdicts("ta-other"), [Verdict::Verified]);
+    assert_eq!(device.log.verdicts("ta-other", 1), [Verdict::Verified]);
 
     // The same build again changes nothing; a newer one takes its place.
     tee.load(&image).unwrap();
@@ -67,7 +67,7 @@ fn s2_1_1_an_older_version_is_refused_for_good() {
     assert!(refused.contains("has version 3, but this device has run version 4"), "{refused}");
     let device = Device::power_on(device.power_off()).unwrap();
     assert!(matches!(device.tee().load(&old), Err(TeeError::Security(_))));
-    let verdicts = device.log.verdicts("ta-other");
+    let verdicts = device.log.verdicts("ta-other", 1);
     assert!(
         matches!(&verdicts[..], [Verdict::Refused { code, .. }] if code == "ERROR_ROLLBACK_INDEX")
     );
@@ -150,7 +150,7 @@ fn s2_1_1_an_old_systems_applications_do_not_run_once_a_newer_one_proved_itself(
     maker.set_version(4);
     let device = Device::power_on(board).unwrap();
     assert!(matches!(device.tee().session::<Probe>(), Err(TeeError::NotFound(_))));
-    let verdicts = device.log.verdicts("ta-probe");
+    let verdicts = device.log.verdicts("ta-probe", 1);
     assert!(
         matches!(&verdicts[..], [Verdict::Refused { code, .. }] if code == "ERROR_ROLLBACK_INDEX")
     );

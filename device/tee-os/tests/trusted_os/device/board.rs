@@ -315,15 +315,21 @@ impl BootLog {
         pids(&records)
     }
 
-    /// The verdicts on images of `name`, oldest first.
-    pub(crate) fn verdicts(&self, name: &str) -> Vec<Verdict> {
-        let verdict = |record: &Record| match record {
-            Record::TrustedApplication(application) if application.name == name => {
-                Some(application.verdict.clone())
-            }
-            _ => None,
+    /// The verdicts on images of `name`, oldest first; waits until there are `count`.
+    pub(crate) fn verdicts(&self, name: &str, count: usize) -> Vec<Verdict> {
+        let verdicts = |records: &Vec<Record>| -> Vec<Verdict> {
+            let verdict = |record: &Record| match record {
+                Record::TrustedApplication(application) if application.name == name => {
+                    Some(application.verdict.clone())
+                }
+                _ => None,
+            };
+            records.iter().filter_map(verdict).collect()
         };
-        self.records.lock().unwrap().iter().filter_map(verdict).collect()
+        let records = self.records.lock().unwrap();
+        let records =
+            self.changed.wait_while(records, |records| verdicts(records).len() < count).unwrap();
+        verdicts(&records)
     }
 
     /// What the kernel was found to lack.
