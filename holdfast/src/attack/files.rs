@@ -25,6 +25,9 @@ pub(super) async fn attacks(teller: &mut Teller, copies: &State) {
     teller.attack("tee.old_files", async |_: &mut Reporter| files.old().await).await;
 }
 
+/// Where the trusted applications are.
+pub(super) const TEE_PARTITION: &str = "tee";
+
 struct Files<'a> {
     copies: &'a State,
 }
@@ -89,7 +92,7 @@ impl Files<'_> {
     /// Two trusted applications under each other's names.
     async fn swapped(&self) -> Result<(String, Value)> {
         let image = File::options().read(true).write(true).open(self.device().join("flash.img"))?;
-        let (_, start, length) = flash::partition(&image, "tee")?;
+        let (_, start, length) = flash::partition(&image, TEE_PARTITION)?;
         let mut bytes = vec![0; usize::try_from(length)?];
         image.read_exact_at(&mut bytes, start)?;
         let (swapped, names) = swap_applications(&bytes)?;
@@ -143,7 +146,7 @@ fn swap_applications(partition: &[u8]) -> Result<(Vec<u8>, [String; 2])> {
 }
 
 /// The archive in front of the partition's footer.
-fn archive_of(partition: &[u8]) -> Result<Archive<'_>> {
+pub(super) fn archive_of(partition: &[u8]) -> Result<Archive<'_>> {
     let footer =
         partition.last_chunk::<FOOTER_BYTES>().context("the tee partition is too short")?;
     let footer = Footer::decode(footer).context("the footer of the tee partition")?;
@@ -152,6 +155,6 @@ fn archive_of(partition: &[u8]) -> Result<Archive<'_>> {
     Archive::parse(image).context("the tee image")
 }
 
-fn is_application(path: &str) -> bool {
+pub(super) fn is_application(path: &str) -> bool {
     path.starts_with("ta-")
 }

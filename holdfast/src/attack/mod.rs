@@ -6,6 +6,7 @@
 //! reason says what this machine lacks, and the exit code is 3.
 
 mod files;
+mod foreign;
 mod machine;
 mod visit;
 
@@ -74,7 +75,11 @@ fn given(args: &AttackTee) -> Result<Option<State>> {
 /// The whole suite, on the device in `copies`, which is off and nobody's.
 pub(crate) async fn suite(teller: &mut Teller, copies: &State, seed: u64) {
     teller.reporter.chapter("Root of the normal world");
-    while_on(teller, copies, async |teller, device| inside(teller, device, seed).await).await;
+    while_on(teller, copies, async |teller, device| {
+        inside(teller, device, seed).await;
+        foreign::attacks(teller, device).await;
+    })
+    .await;
     teller.reporter.chapter("The machine under it");
     while_on(teller, copies, machine::attacks).await;
     teller.reporter.chapter("The normal world's files");

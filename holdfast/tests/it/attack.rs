@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What is tried, in order: docs/attack.md describes each.
-const STEPS: [&str; 20] = [
+const STEPS: [&str; 22] = [
     "tracing",
     "memory",
     "signals",
@@ -17,6 +17,7 @@ const STEPS: [&str; 20] = [
     "kernel",
     "identity",
     "applications",
+    "keepers",
     "messages",
     "commands",
     "sizes",
@@ -24,6 +25,7 @@ const STEPS: [&str; 20] = [
     "half_open",
     "connections",
     "sessions",
+    "foreign_applications",
     "core_dump",
     "swap",
     "deleted_files",
@@ -32,8 +34,10 @@ const STEPS: [&str; 20] = [
 ];
 
 /// Attacks that reach the TEE's door: its own log must have them.
-const LOGGED: [&str; 8] = [
+const LOGGED: [&str; 10] = [
     "applications",
+    "foreign_applications",
+    "keepers",
     "messages",
     "commands",
     "sizes",

@@ -22,6 +22,7 @@ use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tee_api::gatekeeper::{self, Gatekeeper};
+use tee_api::keeper;
 use tee_api::keymint::{self, KeyMint};
 use tee_api::ree::{Reply, Request};
 use tee_api::{LoginMethod, Protocol, TaId};
@@ -64,6 +65,8 @@ pub enum DoorWay {
     Sessions,
     /// Trusted applications that nobody signed.
     Applications,
+    /// Programs that offer to keep the TEE's files, and lie.
+    Keepers,
     /// Another user's credentials.
     Identity,
 }
@@ -82,6 +85,7 @@ impl DoorAttack {
             DoorWay::Connections => self.connections(),
             DoorWay::Sessions => self.sessions(),
             DoorWay::Applications => self.applications(&mut noise),
+            DoorWay::Keepers => self.keepers(&mut noise),
             DoorWay::Identity => self.identity(),
         };
         let attempt = format!("attack the door: {}", self.way.what());
@@ -251,6 +255,37 @@ impl DoorAttack {
         self.still_serves(&format!("{} applications, none taken", 2 * self.count))
     }
 
+    /// Offers to keep files, again and again, and says that things were done which nobody asked
+    /// for. More than a few must be refused.
+    fn keepers(&self, noise: &mut Noise) -> Outcome {
+        let mut held = Vec::new();
+        let (mut refused, mut lies) = (0_u32, 0_u32);
+        for _ in 0..self.count {
+            let door = self.connect().map_err(closed)?;
+            door.say(&encoded(&Request::KeepFiles)).map_err(closed)?;
+            for outcome in outcomes() {
+                let number = noise.below(64) as u64;
+                let lie = encoded(&Request::Filed { number, outcome });
+                // Every other one changed.
+                let lie = if lies % 2 == 0 {
+                    lie.into_vec()
+                } else {
+                    noise.change_one_of(&[lie.into_vec()])
+                };
+                lies += u32::from(door.say(&lie).is_ok());
+            }
+            // A keeper that was taken hears nothing until there is work.
+            match door.hear_now() {
+                Ok(Reply::Refused(_)) | Err(Errno::CONNRESET) => refused += 1,
+                _ => held.push(door),
+            }
+        }
+        if refused == 0 {
+            return Err(Broken(format!("{} programs keep files, none refused", held.len())));
+        }
+        self.still_serves(&format!("{lies} lies, {refused} of {} keepers refused", self.count))
+    }
+
     fn identity(&self) -> Outcome {
         let own = rustix::process::getpid();
         for uid in [1_u32, 1000, 65_534] {
@@ -290,6 +325,7 @@ impl DoorWay {
             Self::Connections => "connections without end",
             Self::Sessions => "sessions without end",
             Self::Applications => "applications that nobody signed",
+            Self::Keepers => "keepers of files that lie",
             Self::Identity => "another user's credentials",
         }
     }
@@ -367,6 +403,14 @@ impl Door {
             Err(channel::ChannelError::Os(error)) => Err(error),
             Err(_) => Err(Errno::CONNRESET),
         }
+    }
+
+    /// What comes within a moment.
+    fn hear_now(&self) -> Result<Reply, Errno> {
+        let moment = Some(Duration::from_millis(50));
+        let timeout = rustix::net::sockopt::Timeout::Recv;
+        rustix::net::sockopt::set_socket_timeout(&self.0, timeout, moment)?;
+        self.hear()
     }
 
     fn ask(&self, request: &Request) -> Result<Reply, Errno> {
@@ -448,6 +492,16 @@ fn requests() -> Vec<Vec<u8>> {
     requests.iter().map(|request| encoded(request).into_vec()).collect()
 }
 
+/// What a keeper of files may say that it did.
+fn outcomes() -> [keeper::Outcome; 4] {
+    [
+        keeper::Outcome::Done,
+        keeper::Outcome::Bytes(ByteBuf::from(vec![0xA5; 4096])),
+        keeper::Outcome::Files(vec![[0x5A; 16]; 8]),
+        keeper::Outcome::Missing,
+    ]
+}
+
 /// Well-formed commands of the trusted applications that every device has. None of them erases
 /// anything or asks the person.
 fn commands() -> [(TaId, Vec<Vec<u8>>); 2] {
@@ -506,7 +560,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("tee.sock");
         let _held = open_house(&socket, Some(Reply::Opened { session: 1 }));
-        for way in [DoorWay::Messages, DoorWay::Commands, DoorWay::Connections, DoorWay::Sessions] {
+        let ways = [
+            DoorWay::Messages,
+            DoorWay::Commands,
+            DoorWay::Connections,
+            DoorWay::Sessions,
+            DoorWay::Keepers,
+        ];
+        for way in ways {
             let attempt = attack(&socket, way);
             assert!(attempt.succeeded, "{attempt:?}");
         }

@@ -37,12 +37,12 @@ impl Os {
                 if self.files.filed(id, number, outcome) {
                     self.run_files();
                 } else {
-                    self.disconnect(id);
+                    self.hang_up(id);
                 }
             }
             Ok((Request::KeepFiles, _)) => self.keep_files(id),
             // Who keeps files does nothing else on that connection.
-            Ok(_) if self.files.is_keeper(id) => self.disconnect(id),
+            Ok(_) if self.files.is_keeper(id) => self.hang_up(id),
             Ok((Request::Cancel, _)) => self.cancel(Caller::Connection(id)),
             Ok((request, fds)) if !connection.busy => {
                 connection.busy = true;
@@ -52,11 +52,16 @@ impl Os {
             }
             Err(ChannelError::Os(Errno::AGAIN)) => {}
             Err(ChannelError::Closed) => self.disconnect(id),
-            Ok(_) | Err(_) => {
-                self.log.refused(RefusalKind::Message, connection.peer.uid);
-                self.disconnect(id);
-            }
+            Ok(_) | Err(_) => self.hang_up(id),
         }
+    }
+
+    /// Ends a connection on which came what must not come there.
+    fn hang_up(&mut self, id: u64) {
+        if let Some(connection) = self.connections.get(&id) {
+            self.log.refused(RefusalKind::Message, connection.peer.uid);
+        }
+        self.disconnect(id);
     }
 
     /// A program offers to keep files.
