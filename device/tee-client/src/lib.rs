@@ -226,7 +226,7 @@ impl Connection {
     fn ask_with(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, TeeError> {
         let lost = |error: channel::ChannelError| TeeError::Communication(error.to_string());
         channel::send_with_fds(&self.0, request, fds).map_err(lost)?;
-        match channel::receive(&self.0).map_err(lost)? {
+        match channel::receive_soon(&self.0).map_err(lost)? {
             Reply::Refused(error) => Err(error),
             reply => Ok(reply),
         }

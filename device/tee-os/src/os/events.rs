@@ -1,5 +1,7 @@
 //! Who wants attention: one `epoll` set over all descriptors of the trusted OS.
 
+use crate::uptime;
+use board::channel;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fd::{AsFd, OwnedFd};
@@ -9,6 +11,8 @@ use std::time::Duration;
 
 /// The most that are served before the kernel is asked again.
 const BATCH: usize = 32;
+/// How long [`Events::ready_soon`] looks: longer than a program takes from one call to the next.
+const SOON: Duration = Duration::from_micros(30);
 /// A source's kind stands in the upper bits of the kernel's word for it, its number below.
 const KIND_SHIFT: u32 = 56;
 
@@ -75,6 +79,26 @@ impl Events {
     /// From now on `event` comes while there is something to read from `fd`, or its end.
     pub(crate) fn watch(&self, fd: impl AsFd, event: Event) -> Result<(), Errno> {
         epoll::add(&self.0, fd, EventData::new_u64(event.word()), EventFlags::IN)
+    }
+
+    /// Who wants attention within microseconds: who calls once mostly calls again, and waking an
+    /// idle processor takes longer than many a call.
+    pub(crate) fn ready_soon(&self) -> Result<Ready, Errno> {
+        let began = uptime::now();
+        let mut before = began;
+        loop {
+            let ready = self.ready(Some(Duration::ZERO))?;
+            if !ready.is_empty() {
+                return Ok(ready);
+            }
+            std::thread::yield_now();
+            let now = uptime::now();
+            let is_disturbed = now - before > channel::UNDISTURBED;
+            if is_disturbed || now - began >= SOON {
+                return Ok(ready);
+            }
+            before = now;
+        }
     }
 
     /// Who wants attention; waits for so long, or until there is somebody.

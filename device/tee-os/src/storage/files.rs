@@ -5,13 +5,14 @@
 //! keeper's connection. A keeper that says something else, or nothing for too long, is let go.
 
 use crate::secrets::{MasterSecrets, SecretBox};
+use crate::uptime;
 use crypto::kdf::hkdf_sha256;
 use crypto::secret::Secret;
 use secure_storage::{FileError, FileId, Keys, Operation, Outcome, Owner, Service};
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tee_api::keeper;
 
 /// The most programs that wait to keep files.
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What is on its way to the keeper.
 struct Asked {
     number: u64,
-    since: Instant,
+    since: Duration,
 }
 
 /// The engine, and who keeps its files.
@@ -116,7 +117,7 @@ impl FileStorage {
     /// The number of an operation that goes to the keeper now.
     pub(crate) fn ask(&mut self) -> u64 {
         self.next_number += 1;
-        self.asked = Some(Asked { number: self.next_number, since: Instant::now() });
+        self.asked = Some(Asked { number: self.next_number, since: uptime::now() });
         self.next_number
     }
 
@@ -133,7 +134,9 @@ impl FileStorage {
 
     /// How long the keeper has left; `None` where it was asked nothing.
     pub(crate) fn time_left(&self) -> Option<Duration> {
-        self.asked.as_ref().map(|asked| PATIENCE.saturating_sub(asked.since.elapsed()))
+        self.asked
+            .as_ref()
+            .map(|asked| PATIENCE.saturating_sub(uptime::now().saturating_sub(asked.since)))
     }
 }
 
