@@ -130,6 +130,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     image[16..24].copy_from_slice(&map.counts());
     put("sparse", "fill", &image)?;
     put("jws", "token", b"eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.e30.AAAA")?;
+    for (name, bytes) in attestation()? {
+        put("keyattest", name, &bytes)?;
+    }
     // Answers of a TPM, each behind its length: random bytes; a list with one handle.
     put("board-tpm2", "random", &[10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8])?;
     put("board-tpm2", "handles", &[13, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0x80, 0x48, 0, 0])?;
@@ -203,4 +206,63 @@ fn payload_of(
     file.extend(&blobs);
     let properties = sealed.finish()?.1;
     Ok((file, front, properties))
+}
+
+/// An attestation, the certificate around it, a device's request to a server, and a list.
+fn attestation() -> Result<Vec<(&'static str, Vec<u8>)>, Box<dyn std::error::Error>> {
+    use crypto::sign::{Curve, EcdsaKey};
+    use keyattest::x509::{
+        Certificate, CertificateParams, Name, SerialNumber, SignatureAlgorithm, Spki, Validity,
+        build_certificate,
+    };
+    use keyattest::{AuthorizationList, KeyDescription, KeyOrigin, RootOfTrust, SecurityLevel};
+    let key = EcdsaKey::generate(Curve::P256)?;
+    let spki = Spki::from_der(&key.public_key_spki()?)?;
+    let name = Name::factory("HF-1")?;
+    let params =
+        CertificateParams::root(name, SerialNumber::one(), Validity::days(0, 1), spki.clone());
+    let build = |params| {
+        build_certificate(params, SignatureAlgorithm::EcdsaSha256, |data| key.sign(data))
+    };
+    let device = build(&params)?;
+    let certificate = Certificate::parse(&device)?;
+    let description = KeyDescription {
+        attestation_version: 400,
+        attestation_security_level: SecurityLevel::TrustedEnvironment,
+        key_mint_version: 400,
+        key_mint_security_level: SecurityLevel::TrustedEnvironment,
+        attestation_challenge: b"challenge".to_vec(),
+        unique_id: Vec::new(),
+        software_enforced: AuthorizationList { creation_date_time: Some(1), ..Default::default() },
+        hardware_enforced: AuthorizationList {
+            purpose: [2, 3].into(),
+            algorithm: Some(3),
+            no_auth_required: true,
+            origin: Some(KeyOrigin::Generated),
+            root_of_trust: Some(RootOfTrust {
+                verified_boot_key: vec![1; 32],
+                device_locked: true,
+                verified_boot_state: keyattest::VerifiedBootState::Verified,
+                verified_boot_hash: Some(vec![2; 32]),
+            }),
+            os_patch_level: Some(202_601),
+            attestation_id_brand: Some(b"brand".to_vec()),
+            module_hash: Some(vec![3; 32]),
+            ..Default::default()
+        },
+    };
+    let leaf = build(&CertificateParams::attested(&certificate, spki.clone(), &description)?)?;
+    let request = keyattest::CertificateRequest {
+        device: certificate,
+        challenge: vec![7; 32],
+        keys: vec![spki],
+    };
+    let list = br#"{"entries": {"cc66": {"status": "SUSPENDED", "reason": "KEY_COMPROMISE"}}}"#;
+    Ok(vec![
+        ("description", description.encode()?),
+        ("pem", keyattest::pem::encode(&[&leaf]).into_bytes()),
+        ("leaf", leaf),
+        ("request", request.encode(|data| key.sign(data))?),
+        ("list", list.to_vec()),
+    ])
 }

@@ -3,7 +3,7 @@
 use crate::{Attest, Error, Refusal};
 use effects::UnixMillis;
 use keyattest::x509::{Certificate, SerialNumber, Spki};
-use keyattest::{Revocation, RevocationList, RevocationStatus, verify_device_chain};
+use keyattest::{Revocation, RevocationList, RevocationStatus, Roots};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -73,7 +73,11 @@ impl Attest {
     pub async fn enrol_device(&self, chain: &[impl AsRef<[u8]>]) -> Result<Device, Error> {
         let (roots, revoked) = (self.roots().await?, self.revocations().await?);
         let now = self.clock.now().seconds();
-        let path = verify_device_chain(chain, &roots, &|serial| revoked.look_up(serial), now)?;
+        let path = Roots::of_keys(roots).verify_device_chain(
+            chain,
+            &|serial| revoked.look_up(serial),
+            now,
+        )?;
         let serial = path.device.subject().serial_number().ok_or(Refusal::SerialMissing)?;
         sqlx::query(
             "INSERT INTO attest_devices (public_key, serial, root, certificate, enrolled_at_ms) \
@@ -160,7 +164,8 @@ impl Attest {
         let mut list = RevocationList::default();
         for (serial, reason) in rows {
             let status = RevocationStatus::Revoked;
-            list.insert(&serial, Revocation { status, reason: Some(reason) });
+            list.insert(&serial, Revocation { status, reason: Some(reason) })
+                .map_err(|_| Error::Damaged("a serial number of the revocation list"))?;
         }
         Ok(list)
     }

@@ -14,15 +14,26 @@ impl KeyDescription {
     pub fn decode(der: &[u8]) -> Result<(Self, Vec<Oddity>), DecodeError> {
         let mut oddities = Vec::new();
         let mut fields = asn1::only(der, "KeyDescription")?.sequence("KeyDescription")?;
+        let attestation_version = version(&mut fields, "attestationVersion")?;
         let description = Self {
-            attestation_version: version(&mut fields, "attestationVersion")?,
+            attestation_version,
             attestation_security_level: level(&mut fields, "attestationSecurityLevel")?,
             key_mint_version: version(&mut fields, "keyMintVersion")?,
             key_mint_security_level: level(&mut fields, "keyMintSecurityLevel")?,
             attestation_challenge: octets(&mut fields, "attestationChallenge")?,
             unique_id: octets(&mut fields, "uniqueId")?,
-            software_enforced: list(&mut fields, "softwareEnforced", &mut oddities)?,
-            hardware_enforced: list(&mut fields, "hardwareEnforced", &mut oddities)?,
+            software_enforced: list(
+                &mut fields,
+                "softwareEnforced",
+                attestation_version,
+                &mut oddities,
+            )?,
+            hardware_enforced: list(
+                &mut fields,
+                "hardwareEnforced",
+                attestation_version,
+                &mut oddities,
+            )?,
         };
         fields.finish()?;
         Ok((description, oddities))
@@ -53,6 +64,7 @@ fn one_of<T: Copy>(all: &[T], number: u64, place: &'static str) -> Result<T, Dec
 fn list(
     fields: &mut Elements<'_>,
     place: &'static str,
+    version: u32,
     oddities: &mut Vec<Oddity>,
 ) -> Result<AuthorizationList, DecodeError> {
     let mut entries = fields.next(place)?.sequence(place)?;
@@ -69,6 +81,9 @@ fn list(
         tags.push(tag);
         let value = asn1::only(entry.value, place)?;
         list.set(tag, value, oddities).ok_or(DecodeError::UnknownTag(tag))??;
+        if !AuthorizationList::versions(tag).contains(&version) {
+            oddities.push(Oddity::TagNotInVersion { tag });
+        }
     }
     if !tags.is_sorted() {
         oddities.push(Oddity::TagsOutOfOrder);
@@ -88,7 +103,7 @@ fn note_patch_levels(list: &AuthorizationList, oddities: &mut Vec<Oddity>) {
 }
 
 /// YYYYMM or YYYYMMDD.
-fn is_patch_level(value: u64) -> bool {
+pub(crate) fn is_patch_level(value: u64) -> bool {
     let year_month = match value {
         100_000..=999_999 => value,
         10_000_000..=99_999_999 => value / 100,
@@ -140,7 +155,10 @@ impl Authorization for BTreeSet<u64> {
         oddities: &mut Vec<Oddity>,
     ) -> Result<Self, DecodeError> {
         let elements = set_elements(value, place)?;
-        if !elements.is_sorted_by_key(|element| element.raw) {
+        if elements.is_empty() {
+            oddities.push(Oddity::EmptySet { tag });
+        }
+        if !ascends(&elements) {
             oddities.push(Oddity::SetOutOfOrder { tag });
         }
         elements.into_iter().map(|element| element.unsigned(place)).collect()
@@ -149,12 +167,16 @@ impl Authorization for BTreeSet<u64> {
 
 impl Authorization for Option<Vec<u8>> {
     fn decode(
-        _: u32,
+        tag: u32,
         place: &'static str,
         value: Element<'_>,
-        _: &mut Vec<Oddity>,
+        oddities: &mut Vec<Oddity>,
     ) -> Result<Self, DecodeError> {
-        Ok(Some(value.octets(place)?.to_vec()))
+        let octets = value.octets(place)?;
+        if is_text(tag) && std::str::from_utf8(octets).is_err() {
+            oddities.push(Oddity::NotText { tag });
+        }
+        Ok(Some(octets.to_vec()))
     }
 }
 
@@ -206,7 +228,7 @@ impl Authorization for Option<AttestationApplicationId> {
         let packages = set_elements(fields.next("packageInfos")?, "packageInfos")?;
         let digests = set_elements(fields.next("signatureDigests")?, "signatureDigests")?;
         fields.finish()?;
-        if ![&packages, &digests].iter().all(|set| set.is_sorted_by_key(|element| element.raw)) {
+        if !ascends(&packages) || !ascends(&digests) {
             oddities.push(Oddity::SetOutOfOrder { tag });
         }
         let packages = packages.into_iter().map(package).collect::<Result<_, _>>()?;
@@ -225,6 +247,16 @@ fn package(element: Element<'_>) -> Result<Package, DecodeError> {
     let version = fields.next("version")?.unsigned("version")?;
     fields.finish()?;
     Ok(Package { name, version })
+}
+
+/// Whether octets of this tag are UTF-8: the identifiers of the device.
+pub(crate) const fn is_text(tag: u32) -> bool {
+    matches!(tag, 710..=717 | 723)
+}
+
+/// Whether a SET OF is in the order of DER, each element once.
+fn ascends(elements: &[Element<'_>]) -> bool {
+    elements.is_sorted_by(|a, b| a.raw < b.raw)
 }
 
 fn set_elements<'a>(

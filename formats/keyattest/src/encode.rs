@@ -4,7 +4,7 @@ use crate::EncodeError;
 use crate::asn1::unsigned;
 use crate::asn1::{boolean, element, enumerated, explicit, null, octets, sequence, set_of};
 use crate::types::{
-    AttestationApplicationId, AuthorizationList, KeyDescription, KeyOrigin, RootOfTrust,
+    AttestationApplicationId, AuthorizationList, KeyDescription, KeyOrigin, Package, RootOfTrust,
 };
 use der::Tag;
 use std::collections::BTreeSet;
@@ -33,9 +33,9 @@ impl KeyDescription {
 
 fn list(list: &AuthorizationList, version: u32) -> Result<Vec<u8>, EncodeError> {
     let mut content = Vec::new();
-    for (tag, versions, value) in list.entries() {
+    for (tag, value) in list.entries() {
         let Some(value) = value else { continue };
-        if !versions.contains(&version) {
+        if !AuthorizationList::versions(tag).contains(&version) {
             return Err(EncodeError::TagNotInVersion { tag, version });
         }
         content.extend(explicit(tag, &value));
@@ -101,11 +101,15 @@ impl Authorization for Option<RootOfTrust> {
 impl Authorization for Option<AttestationApplicationId> {
     fn encode(&self) -> Option<Vec<u8>> {
         self.as_ref().map(|id| {
-            let packages = id.packages.iter().map(|package| {
-                sequence(&[octets(package.name.as_bytes()), unsigned(package.version)])
-            });
+            let packages = id.packages.iter().filter_map(Authorization::encode);
             let digests = id.signature_digests.iter().map(|digest| octets(digest));
             octets(&sequence(&[set_of(packages.collect()), set_of(digests.collect())]))
         })
+    }
+}
+
+impl Authorization for Package {
+    fn encode(&self) -> Option<Vec<u8>> {
+        Some(sequence(&[octets(self.name.as_bytes()), unsigned(self.version)]))
     }
 }

@@ -167,16 +167,19 @@ pub enum Refusal {
     /// The certificate that should make the statement makes none.
     #[error("the attested certificate carries no attestation")]
     TargetMissingAttestation,
-    /// A certificate above the leaf carries an attestation: somebody lengthened a chain with a
+    /// A certificate that should make no statement makes one: somebody lengthened a chain with a
     /// key that is only attested, and lets it attest.
-    #[error("certificate {index} is above the leaf and carries an attestation")]
+    #[error("certificate {index} carries an attestation, and stands where none may be")]
     AdditionalAttestation {
         /// Which.
         index: usize,
     },
-    /// More certificates after the one that makes the statement.
-    #[error("there are certificates below the attested one")]
-    CertificateAfterTarget,
+    /// More certificates below the one that makes the statement.
+    #[error("certificate {index} stands below the attested one")]
+    CertificateAfterTarget {
+        /// Which.
+        index: usize,
+    },
     /// The attestation does not parse.
     #[error("the attestation does not parse: {0}")]
     Attestation(DecodeError),
@@ -194,4 +197,34 @@ pub enum Refusal {
     /// The hardware list says nothing about what was booted.
     #[error("the hardware-enforced list carries no root of trust")]
     RootOfTrustMissing,
+}
+
+impl Refusal {
+    /// The reason as one word for programs. Where Google's verifier has one, it is the same
+    /// (`KeyAttestationReason`, and the reasons of Java's certification paths).
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::ChainLength(_) | Self::Malformed { .. } | Self::NoRoot => "MALFORMED_CHAIN",
+            Self::UntrustedRoot => "NO_TRUST_ANCHOR",
+            Self::NameChaining { .. } => "NAME_CHAINING",
+            Self::Signature { .. } => "INVALID_SIGNATURE",
+            Self::Algorithm { .. } => "ALGORITHM_CONSTRAINED",
+            Self::CriticalExtension { .. } => "UNRECOGNIZED_CRIT_EXT",
+            Self::NotYetValid { .. } => "NOT_YET_VALID",
+            Self::Expired { .. } => "EXPIRED",
+            Self::Revoked { .. } => "REVOKED",
+            Self::TargetMissingAttestation => "TARGET_MISSING_ATTESTATION_EXTENSION",
+            Self::AdditionalAttestation { .. } => "CHAIN_EXTENDED_WITH_FAKE_ATTESTATION_EXTENSION",
+            Self::CertificateAfterTarget { .. } => "CHAIN_EXTENDED_FOR_KEY",
+            Self::Attestation(DecodeError::UnknownTag(_)) => "UNKNOWN_TAG_NUMBER",
+            Self::Attestation(_) => "MALFORMED_ATTESTATION_EXTENSION",
+            Self::Origin => "KEY_ORIGIN_NOT_GENERATED",
+            Self::SecurityLevel { attestation, key } => match (attestation, key) {
+                (SecurityLevel::Software, SecurityLevel::Software) => "SOFTWARE_SECURITY_LEVEL",
+                _ => "MISMATCHED_SECURITY_LEVELS",
+            },
+            Self::RootOfTrustMissing => "ROOT_OF_TRUST_MISSING",
+        }
+    }
 }

@@ -1,8 +1,19 @@
-//! Lists of certificates that their issuers took back, in the form of Google's attestation
-//! service: serial numbers as text.
+//! Lists of certificates that their issuers took back, in the form of Google's attestation service:
+//!
+//! ```json
+//! {"entries": {"cc66e9a9": {"status": "REVOKED", "reason": "KEY_COMPROMISE"}}}
+//! ```
+//!
+//! How old a list may be is for its reader to say: a list carries no date.
 
 use crate::x509::SerialNumber;
+use serde_json::{Map, Value, json};
 use std::collections::HashMap;
+
+/// The largest list that is read, in bytes. Google's has about 50 KiB.
+const LIST_MAX_BYTES: usize = 32 << 20;
+/// The longest serial number in a list, in digits: 20 bytes are 49 decimal digits.
+const DIGITS_MAX: usize = 64;
 
 /// How an issuer sees a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,76 +33,186 @@ pub struct Revocation {
     pub reason: Option<String>,
 }
 
-/// A list by serial number. Real lists mix hexadecimal with decimal numbers, so both forms of a
-/// certificate's number are looked up.
-#[derive(Debug, Clone, Default)]
-pub struct RevocationList(HashMap<String, Revocation>);
+/// Why a list cannot be used. Who cannot read a list must refuse what it might name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListError {
+    /// Longer than anybody's list.
+    #[error("the revocation list has more than 32 MiB")]
+    TooLarge,
+    /// No JSON object with `entries`.
+    #[error("the revocation list is not JSON with an object `entries`: {0}")]
+    Malformed(String),
+    /// A key that is no serial number.
+    #[error("the revocation list names {0:?}, which is no serial number")]
+    SerialNumber(String),
+    /// An entry without a status, or with one that nobody knows.
+    #[error("the revocation list gives {0} no status that is known")]
+    Status(String),
+}
+
+/// A list by serial number. Real lists mix hexadecimal with decimal numbers: a text of decimal
+/// digits alone is taken for both.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RevocationList {
+    /// Big-endian, without leading zeros.
+    by_number: HashMap<Vec<u8>, Revocation>,
+    entries: usize,
+}
 
 impl RevocationList {
-    /// Adds an entry, with the serial number as the list writes it.
-    pub fn insert(&mut self, serial: &str, revocation: Revocation) {
-        let serial = serial.trim().to_ascii_lowercase();
-        self.0.insert(serial.trim_start_matches('0').to_owned(), revocation);
+    /// Reads a list. An entry that is not understood is an error: it might be the one that counts.
+    pub fn from_json(json: &[u8]) -> Result<Self, ListError> {
+        if json.len() > LIST_MAX_BYTES {
+            return Err(ListError::TooLarge);
+        }
+        let malformed = |what: &dyn std::fmt::Display| ListError::Malformed(what.to_string());
+        let list: Value = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
+        let entries = list.get("entries").and_then(Value::as_object);
+        let mut list = Self::default();
+        for (serial, entry) in entries.ok_or_else(|| malformed(&"there is none"))? {
+            let status = match entry.get("status").and_then(Value::as_str) {
+                Some("REVOKED") => RevocationStatus::Revoked,
+                Some("SUSPENDED") => RevocationStatus::Suspended,
+                _ => return Err(ListError::Status(serial.clone())),
+            };
+            let reason = entry.get("reason").and_then(Value::as_str).map(str::to_owned);
+            list.insert(serial, Revocation { status, reason })?;
+        }
+        Ok(list)
+    }
+
+    /// Adds an entry, with the serial number as the list writes it. The first of two entries for
+    /// one number stays, unless the second revokes what the first only suspends.
+    pub fn insert(&mut self, serial: &str, revocation: Revocation) -> Result<(), ListError> {
+        let digits = serial.trim();
+        let readings = [16, 10].map(|base| number(digits, base));
+        if readings.iter().all(Option::is_none) {
+            return Err(ListError::SerialNumber(serial.chars().take(DIGITS_MAX).collect()));
+        }
+        self.entries += 1;
+        for number in readings.into_iter().flatten() {
+            let stands = self.by_number.entry(number).or_insert_with(|| revocation.clone());
+            if revocation.status == RevocationStatus::Revoked {
+                stands.status = RevocationStatus::Revoked;
+            }
+        }
+        Ok(())
     }
 
     /// What the list says about a certificate.
     #[must_use]
     pub fn look_up(&self, serial: &SerialNumber) -> Option<Revocation> {
-        let serial = serial.as_bytes();
-        self.0.get(&hexadecimal(serial)).or_else(|| self.0.get(&decimal(serial))).cloned()
+        self.by_number.get(serial.as_bytes()).cloned()
+    }
+
+    /// How many entries it has.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.entries == 0
     }
 }
 
-fn hexadecimal(big_endian: &[u8]) -> String {
-    let digits: String = big_endian.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.trim_start_matches('0').to_owned()
+/// A list as its readers expect it. Serial numbers are written in lower-case hexadecimal digits.
+#[must_use]
+pub fn list_json<'a>(entries: impl IntoIterator<Item = (&'a SerialNumber, Revocation)>) -> Value {
+    let entry = |(serial, revocation): (&SerialNumber, Revocation)| {
+        let status = match revocation.status {
+            RevocationStatus::Revoked => "REVOKED",
+            RevocationStatus::Suspended => "SUSPENDED",
+        };
+        let mut entry = json!({ "status": status });
+        if let Some(reason) = revocation.reason {
+            entry["reason"] = json!(reason);
+        }
+        (serial.to_hex(), entry)
+    };
+    let entries: Map<String, Value> = entries.into_iter().map(entry).collect();
+    json!({ "entries": entries })
 }
 
-fn decimal(big_endian: &[u8]) -> String {
-    let mut digits = vec![0_u8];
-    for byte in big_endian {
-        let mut carry = u32::from(*byte);
-        for digit in &mut digits {
-            carry += u32::from(*digit) * 256;
-            *digit = (carry % 10) as u8;
-            carry /= 10;
+/// The number that digits of a base write: big-endian, without leading zeros.
+fn number(digits: &str, base: u32) -> Option<Vec<u8>> {
+    if digits.is_empty() || digits.len() > DIGITS_MAX {
+        return None;
+    }
+    let mut little_endian: Vec<u8> = Vec::new();
+    for digit in digits.chars() {
+        let mut carry = digit.to_digit(base)?;
+        for byte in &mut little_endian {
+            carry += u32::from(*byte) * base;
+            *byte = (carry & 0xff) as u8;
+            carry >>= 8;
         }
-        while carry > 0 {
-            digits.push((carry % 10) as u8);
-            carry /= 10;
+        if carry > 0 {
+            little_endian.push(carry as u8);
         }
     }
-    let text: String = digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect();
-    text.trim_start_matches('0').to_owned()
+    little_endian.reverse();
+    Some(little_endian)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const REVOKED: Revocation = Revocation { status: RevocationStatus::Revoked, reason: None };
+
     #[test]
     fn finds_a_serial_number_in_either_notation() {
         let serial = SerialNumber::from_bytes(&6_681_152_659_205_225_093_u64.to_be_bytes());
         let serial = serial.unwrap();
-        for text in ["6681152659205225093", "5cb838f1fe157a85", "0x"] {
+        for text in ["6681152659205225093", "5cb838f1fe157a85", "005CB838F1FE157A85"] {
             let mut list = RevocationList::default();
-            let revocation = Revocation { status: RevocationStatus::Revoked, reason: None };
-            list.insert(text, revocation.clone());
-            let expected = (text != "0x").then_some(revocation);
-            assert_eq!(
-                list.look_up(&serial),
-                expected,
-                "{text} {}",
-                hexadecimal(serial.as_bytes())
-            );
+            list.insert(text, REVOKED).unwrap();
+            assert_eq!(list.look_up(&serial), Some(REVOKED), "{text}");
         }
     }
 
     #[test]
-    fn decimal_agrees_with_u128() {
-        for number in [0, 1, 9, 10, 255, 256, 99_999, u128::MAX, u128::from(u64::MAX)] {
-            let expected = number.to_string();
-            assert_eq!(decimal(&number.to_be_bytes()), expected.trim_start_matches('0'));
+    fn numbers_agree_with_u128() {
+        for value in [1, 9, 10, 255, 256, 99_999, u128::MAX, u128::from(u64::MAX)] {
+            let bytes = value.to_be_bytes();
+            let start = bytes.iter().position(|byte| *byte > 0).unwrap();
+            for (text, base) in [(value.to_string(), 10), (format!("{value:x}"), 16)] {
+                assert_eq!(number(&text, base).as_deref(), Some(&bytes[start..]), "{text}");
+            }
         }
+    }
+
+    #[test]
+    fn refuses_lists_that_it_does_not_understand() {
+        let refused = |json: &str| RevocationList::from_json(json.as_bytes()).unwrap_err();
+        for json in ["", "{", "[]", "{}", r#"{"entries": []}"#] {
+            assert!(matches!(refused(json), ListError::Malformed(_)), "{json}");
+        }
+        for serial in ["", "0x12", "-1", "zz", &"1".repeat(65)] {
+            let json = format!(r#"{{"entries": {{"{serial}": {{"status": "REVOKED"}}}}}}"#);
+            assert!(matches!(refused(&json), ListError::SerialNumber(_)), "{serial}");
+        }
+        for entry in ["{}", r#"{"status": "GOOD"}"#, r#"{"status": 1}"#, "null"] {
+            let json = format!(r#"{{"entries": {{"1": {entry}}}}}"#);
+            assert_eq!(refused(&json), ListError::Status("1".into()), "{entry}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_the_same() {
+        let serial = SerialNumber::from_bytes(&[0, 0xab, 0x0c]).unwrap();
+        let revocation = Revocation {
+            status: RevocationStatus::Suspended,
+            reason: Some("KEY_COMPROMISE".into()),
+        };
+        let json = list_json([(&serial, revocation.clone())]);
+        let expected = r#"{"entries":{"ab0c":{"reason":"KEY_COMPROMISE","status":"SUSPENDED"}}}"#;
+        assert_eq!(json.to_string(), expected);
+        let list = RevocationList::from_json(json.to_string().as_bytes()).unwrap();
+        assert_eq!((list.len(), list.look_up(&serial)), (1, Some(revocation)));
     }
 }

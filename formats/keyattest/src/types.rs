@@ -8,6 +8,16 @@ pub mod value {
     pub const PURPOSE_SIGN: u64 = 2;
     /// `KeyPurpose::ATTEST_KEY`.
     pub const PURPOSE_ATTEST_KEY: u64 = 7;
+    /// `KeyPurpose::ENCRYPT`.
+    pub const PURPOSE_ENCRYPT: u64 = 0;
+    /// `KeyPurpose::DECRYPT`.
+    pub const PURPOSE_DECRYPT: u64 = 1;
+    /// `KeyPurpose::VERIFY`.
+    pub const PURPOSE_VERIFY: u64 = 3;
+    /// `KeyPurpose::WRAP_KEY`.
+    pub const PURPOSE_WRAP_KEY: u64 = 5;
+    /// `KeyPurpose::AGREE_KEY`.
+    pub const PURPOSE_AGREE_KEY: u64 = 6;
     /// `Algorithm::RSA`.
     pub const ALGORITHM_RSA: u64 = 1;
     /// `Algorithm::EC`.
@@ -115,11 +125,29 @@ pub struct Package {
 pub enum Oddity {
     /// The tags of an authorization list do not ascend.
     TagsOutOfOrder,
-    /// The elements of a SET OF do not ascend.
+    /// The elements of a SET OF do not ascend, or one stands there twice.
     SetOutOfOrder {
         /// The authorization tag.
         tag: u32,
     },
+    /// A SET OF without elements, which reads as if it were not there.
+    EmptySet {
+        /// The authorization tag.
+        tag: u32,
+    },
+    /// An identifier of the device that is not UTF-8.
+    NotText {
+        /// The authorization tag.
+        tag: u32,
+    },
+    /// A tag that this attestation version does not have.
+    TagNotInVersion {
+        /// The authorization tag.
+        tag: u32,
+    },
+    /// The provisioning info beside a remotely provisioned certificate is not the CBOR map that it
+    /// should be.
+    ProvisioningInfo,
     /// A BOOLEAN true that is not 0xff.
     Boolean {
         /// What stands there.
@@ -134,10 +162,13 @@ pub enum Oddity {
     },
 }
 
-/// One line per authorization: tag number, first and last attestation version that has it,
-/// field, type. The list below is the only place where a tag is named.
+/// One line per authorization: tag number, first and last attestation version that has it, its
+/// name in JSON, field, type. The list below is the only place where a tag is named.
 macro_rules! authorizations {
-    ($($(#[$doc:meta])* [$tag:literal, $since:literal..$($until:literal)?] $field:ident: $type:ty,)*) => {
+    ($(
+        $(#[$doc:meta])*
+        [$tag:literal, $since:literal..$($until:literal)?, $name:literal] $field:ident: $type:ty,
+    )*) => {
         /// `AuthorizationList`: what may be done with a key, and facts about the device. A list of
         /// integers is a set; a flag is ASN.1 NULL, present or not.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -163,10 +194,28 @@ macro_rules! authorizations {
                 }
             }
 
-            /// All tags in ascending order: number, versions that have it, encoded value.
-            pub(crate) fn entries(&self) -> Vec<(u32, std::ops::RangeInclusive<u32>, Option<Vec<u8>>)> {
+            /// All tags in ascending order: number, encoded value.
+            pub(crate) fn entries(&self) -> Vec<(u32, Option<Vec<u8>>)> {
                 use crate::encode::Authorization;
-                vec![$(($tag, $since..=until!($($until)?), self.$field.encode()),)*]
+                vec![$(($tag, self.$field.encode()),)*]
+            }
+
+            /// What is there, by its name in JSON.
+            pub(crate) fn shown(&self) -> serde_json::Map<String, serde_json::Value> {
+                use crate::json::Authorization;
+                [$(($name, self.$field.show($tag)),)*]
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                    .collect()
+            }
+
+            /// The attestation versions that have a tag.
+            pub(crate) const fn versions(tag: u32) -> std::ops::RangeInclusive<u32> {
+                match tag {
+                    $($tag => $since..=until!($($until)?),)*
+                    #[allow(clippy::reversed_empty_ranges, reason = "no version has it")]
+                    _ => 1..=0,
+                }
             }
         }
     };
@@ -185,103 +234,103 @@ type Integers = BTreeSet<u64>;
 
 authorizations! {
     /// `KeyPurpose`s.
-    [1, 1..] purpose: Integers,
+    [1, 1.., "purposes"] purpose: Integers,
     /// `Algorithm`.
-    [2, 1..] algorithm: Option<u64>,
+    [2, 1.., "algorithms"] algorithm: Option<u64>,
     /// Bits.
-    [3, 1..] key_size: Option<u64>,
+    [3, 1.., "keySize"] key_size: Option<u64>,
     /// `BlockMode`s.
-    [4, 1..] block_mode: Integers,
+    [4, 1.., "blockModes"] block_mode: Integers,
     /// `Digest`s.
-    [5, 1..] digest: Integers,
+    [5, 1.., "digests"] digest: Integers,
     /// `PaddingMode`s.
-    [6, 1..] padding: Integers,
+    [6, 1.., "paddings"] padding: Integers,
     /// The caller may choose the nonce.
-    [7, 1..] caller_nonce: bool,
+    [7, 1.., "callerNonce"] caller_nonce: bool,
     /// Bits.
-    [8, 1..] min_mac_length: Option<u64>,
+    [8, 1.., "minMacLength"] min_mac_length: Option<u64>,
     /// `EcCurve`.
-    [10, 1..] ec_curve: Option<u64>,
+    [10, 1.., "ecCurve"] ec_curve: Option<u64>,
     /// `MlDsaVariant`.
-    [11, 500..] ml_dsa_variant: Option<u64>,
+    [11, 500.., "mlDsaVariant"] ml_dsa_variant: Option<u64>,
     /// Mostly 65537.
-    [200, 1..] rsa_public_exponent: Option<u64>,
+    [200, 1.., "rsaPublicExponent"] rsa_public_exponent: Option<u64>,
     /// `Digest`s for OAEP's mask.
-    [203, 100..] rsa_oaep_mgf_digest: Integers,
+    [203, 100.., "rsaOaepMgfDigests"] rsa_oaep_mgf_digest: Integers,
     /// The key's deletion is final.
-    [303, 3..] rollback_resistance: bool,
+    [303, 3.., "rollbackResistance"] rollback_resistance: bool,
     /// Usable only before the system has started.
-    [305, 4..] early_boot_only: bool,
+    [305, 4.., "earlyBootOnly"] early_boot_only: bool,
     /// Milliseconds since 1970.
-    [400, 1..] active_date_time: Option<u64>,
+    [400, 1.., "activeDateTime"] active_date_time: Option<u64>,
     /// Milliseconds since 1970.
-    [401, 1..] origination_expire_date_time: Option<u64>,
+    [401, 1.., "originationExpireDateTime"] origination_expire_date_time: Option<u64>,
     /// Milliseconds since 1970.
-    [402, 1..] usage_expire_date_time: Option<u64>,
+    [402, 1.., "usageExpireDateTime"] usage_expire_date_time: Option<u64>,
     /// Times that the key can be used.
-    [405, 100..] usage_count_limit: Option<u64>,
+    [405, 100.., "usageCountLimit"] usage_count_limit: Option<u64>,
     /// The secure user that the key is bound to.
-    [502, 1..] user_secure_id: Option<u64>,
+    [502, 1.., "userSecureId"] user_secure_id: Option<u64>,
     /// Usable without a person.
-    [503, 1..] no_auth_required: bool,
+    [503, 1.., "noAuthRequired"] no_auth_required: bool,
     /// Bits: 1 password, 2 fingerprint.
-    [504, 1..] user_auth_type: Option<u64>,
+    [504, 1.., "userAuthType"] user_auth_type: Option<u64>,
     /// Seconds.
-    [505, 1..] auth_timeout: Option<u64>,
+    [505, 1.., "authTimeout"] auth_timeout: Option<u64>,
     /// Usable while the device is carried.
-    [506, 1..] allow_while_on_body: bool,
+    [506, 1.., "allowWhileOnBody"] allow_while_on_body: bool,
     /// A person must be there.
-    [507, 3..] trusted_user_presence_required: bool,
+    [507, 3.., "trustedUserPresenceRequired"] trusted_user_presence_required: bool,
     /// A person must confirm on the trusted screen.
-    [508, 3..] trusted_confirmation_required: bool,
+    [508, 3.., "trustedConfirmationRequired"] trusted_confirmation_required: bool,
     /// Usable only while unlocked.
-    [509, 3..] unlocked_device_required: bool,
+    [509, 3.., "unlockedDeviceRequired"] unlocked_device_required: bool,
     /// Usable by every application.
-    [600, 1..2] all_applications: bool,
+    [600, 1..2, "allApplications"] all_applications: bool,
     /// Bound to this application.
-    [601, 1..2] application_id: Option<Vec<u8>>,
+    [601, 1..2, "applicationId"] application_id: Option<Vec<u8>>,
     /// Milliseconds since 1970.
-    [701, 1..] creation_date_time: Option<u64>,
+    [701, 1.., "creationDateTime"] creation_date_time: Option<u64>,
     /// Where the key comes from.
-    [702, 1..] origin: Option<KeyOrigin>,
+    [702, 1.., "origin"] origin: Option<KeyOrigin>,
     /// The old form of `rollback_resistance`.
-    [703, 1..2] rollback_resistant: bool,
+    [703, 1..2, "rollbackResistant"] rollback_resistant: bool,
     /// What was booted.
-    [704, 1..] root_of_trust: Option<RootOfTrust>,
+    [704, 1.., "rootOfTrust"] root_of_trust: Option<RootOfTrust>,
     /// As 140000.
-    [705, 1..] os_version: Option<u64>,
+    [705, 1.., "osVersion"] os_version: Option<u64>,
     /// YYYYMM.
-    [706, 1..] os_patch_level: Option<u64>,
+    [706, 1.., "osPatchLevel"] os_patch_level: Option<u64>,
     /// Who asked.
-    [709, 2..] attestation_application_id: Option<AttestationApplicationId>,
+    [709, 2.., "attestationApplicationId"] attestation_application_id: Option<AttestationApplicationId>,
     /// Of the device.
-    [710, 2..] attestation_id_brand: Option<Vec<u8>>,
+    [710, 2.., "attestationIdBrand"] attestation_id_brand: Option<Vec<u8>>,
     /// Of the device.
-    [711, 2..] attestation_id_device: Option<Vec<u8>>,
+    [711, 2.., "attestationIdDevice"] attestation_id_device: Option<Vec<u8>>,
     /// Of the device.
-    [712, 2..] attestation_id_product: Option<Vec<u8>>,
+    [712, 2.., "attestationIdProduct"] attestation_id_product: Option<Vec<u8>>,
     /// Of the device.
-    [713, 2..] attestation_id_serial: Option<Vec<u8>>,
+    [713, 2.., "attestationIdSerial"] attestation_id_serial: Option<Vec<u8>>,
     /// Of the device.
-    [714, 2..] attestation_id_imei: Option<Vec<u8>>,
+    [714, 2.., "attestationIdImei"] attestation_id_imei: Option<Vec<u8>>,
     /// Of the device.
-    [715, 2..] attestation_id_meid: Option<Vec<u8>>,
+    [715, 2.., "attestationIdMeid"] attestation_id_meid: Option<Vec<u8>>,
     /// Of the device.
-    [716, 2..] attestation_id_manufacturer: Option<Vec<u8>>,
+    [716, 2.., "attestationIdManufacturer"] attestation_id_manufacturer: Option<Vec<u8>>,
     /// Of the device.
-    [717, 2..] attestation_id_model: Option<Vec<u8>>,
+    [717, 2.., "attestationIdModel"] attestation_id_model: Option<Vec<u8>>,
     /// YYYYMMDD.
-    [718, 3..] vendor_patch_level: Option<u64>,
+    [718, 3.., "vendorPatchLevel"] vendor_patch_level: Option<u64>,
     /// YYYYMMDD.
-    [719, 3..] boot_patch_level: Option<u64>,
+    [719, 3.., "bootPatchLevel"] boot_patch_level: Option<u64>,
     /// Signed by a key of this one device.
-    [720, 4..] device_unique_attestation: bool,
+    [720, 4.., "deviceUniqueAttestation"] device_unique_attestation: bool,
     /// Belongs to an identity credential.
-    [721, 4..] identity_credential_key: bool,
+    [721, 4.., "identityCredentialKey"] identity_credential_key: bool,
     /// Of the device.
-    [723, 300..] attestation_id_second_imei: Option<Vec<u8>>,
+    [723, 300.., "attestationIdSecondImei"] attestation_id_second_imei: Option<Vec<u8>>,
     /// Digest over the system's modules.
-    [724, 400..] module_hash: Option<Vec<u8>>,
+    [724, 400.., "moduleHash"] module_hash: Option<Vec<u8>>,
 }
 
 impl SecurityLevel {

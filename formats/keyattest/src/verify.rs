@@ -9,16 +9,23 @@
 //! - no certificate but the leaf may lie in the future; the leaf's times are the device's own
 //!   word and mean nothing; `notAfter` counts in remotely provisioned chains, while factories'
 //!   certificates are for the device's life; the root's times never count, its key does;
-//! - every certificate is looked up in the revocation list, also as suspended;
+//! - every certificate is looked up in the revocation list, suspended counts as revoked;
 //! - the security level is the lower of the two, both are hardware, the key was generated
 //!   inside, and the hardware list has a root of trust.
+//!
+//! Of several broken rules the one nearest to the root is told, in the order above: the reason is
+//! that of Google's verifier ([`Refusal::reason`]).
 //!
 //! Stricter than Google's: unknown critical extensions and suspended certificates are refused,
 //! RSA keys have at least 2048 bits, and the root's signature on itself must verify.
 
 use crate::x509::{Certificate, SerialNumber, Spki, oid};
-use crate::{KeyDescription, KeyOrigin, Oddity, Refusal, Revocation, RootOfTrust, SecurityLevel};
+use crate::{
+    KeyDescription, KeyOrigin, Oddity, ProvisioningInfo, Refusal, Revocation, RootOfTrust,
+    SecurityLevel,
+};
 use der::asn1::ObjectIdentifier;
+use std::cmp::Ordering;
 
 /// What a chain proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +38,8 @@ pub struct Statement {
     pub root: Spki,
     /// How the device got its certificate.
     pub provisioning: Provisioning,
+    /// What the server said that provisioned it, if one did and said something.
+    pub provisioning_info: Option<ProvisioningInfo>,
     /// The lower of the two levels.
     pub security_level: SecurityLevel,
     /// What was booted.
@@ -61,62 +70,147 @@ pub struct DevicePath {
     pub root: Spki,
 }
 
-/// The longest chain that anyone has: the remotely provisioned one.
-const CHAIN_MAX: usize = 5;
+/// The most certificates that are looked at. No real chain has more than five; longer ones are
+/// read to say what is wrong with them.
+const CHAIN_MAX: usize = 10;
 /// The shortest: software's.
 const CHAIN_MIN: usize = 3;
 
-/// Verifies an attestation: `chain` is DER, the attested key first, the root last. `roots` are
-/// the public keys that are trusted, `revoked` says what became of a serial number, `now` counts
-/// seconds since 1970.
+/// Says what became of a certificate, if anything did.
+pub type Revoked<'a> = &'a dyn Fn(&SerialNumber) -> Option<Revocation>;
+
+/// The roots that chains may end in.
+///
+/// Their public keys are what is trusted. Certificates of theirs that are known in advance save
+/// the verification of their signature in each chain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roots {
+    keys: Vec<Spki>,
+    certificates: Vec<Certificate>,
+}
+
+impl Roots {
+    /// Trusts these keys.
+    #[must_use]
+    pub fn of_keys(keys: impl IntoIterator<Item = Spki>) -> Self {
+        Self { keys: keys.into_iter().collect(), certificates: Vec::new() }
+    }
+
+    /// Trusts the key of a root certificate (DER) as well.
+    pub fn add_certificate(&mut self, der: &[u8]) -> Result<(), Refusal> {
+        let malformed = |source| Refusal::Malformed { index: 0, source };
+        let certificate = Certificate::parse(der).map_err(malformed)?;
+        if !certificate.is_self_signed() {
+            return Err(Refusal::NoRoot);
+        }
+        self.add_key(certificate.public_key().clone());
+        if !self.certificates.contains(&certificate) {
+            self.certificates.push(certificate);
+        }
+        Ok(())
+    }
+
+    /// Trusts this key as well.
+    pub fn add_key(&mut self, key: Spki) {
+        if !self.keys.contains(&key) {
+            self.keys.push(key);
+        }
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &[Spki] {
+        &self.keys
+    }
+
+    /// Verifies an attestation: `chain` is DER, the attested key first, the root last; `revoked`
+    /// says what became of a serial number, `now` counts seconds since 1970.
+    pub fn verify_chain(
+        &self,
+        chain: &[impl AsRef<[u8]>],
+        revoked: Revoked<'_>,
+        now: u64,
+    ) -> Result<Statement, Refusal> {
+        let path = Path::parse(chain)?;
+        let root = self.check_root(&path, revoked)?;
+        let provisioning = path.provisioning();
+        let target_depth = path.target_depth(provisioning);
+        for (index, certificate) in path.downward() {
+            path.check_issued(index, certificate)?;
+            if index > 0 {
+                check_times(index, certificate, provisioning, now)?;
+            }
+            path.check_place(index, certificate, target_depth)?;
+            check_revocation(index, certificate, revoked)?;
+        }
+        if path.0.len() - 1 < target_depth {
+            return Err(Refusal::TargetMissingAttestation);
+        }
+        statement(path, root, provisioning)
+    }
+
+    /// Verifies the certificates that a factory gave to a device: `chain` is DER, the device first,
+    /// the root last. They stand for the device's life: only `notBefore` counts.
+    pub fn verify_device_chain(
+        &self,
+        chain: &[impl AsRef<[u8]>],
+        revoked: Revoked<'_>,
+        now: u64,
+    ) -> Result<DevicePath, Refusal> {
+        let path = Path::parse(chain)?;
+        let root = self.check_root(&path, revoked)?;
+        for (index, certificate) in path.downward() {
+            path.check_issued(index, certificate)?;
+            check_times(index, certificate, Provisioning::Factory, now)?;
+            check_no_attestation(index, certificate)?;
+            check_revocation(index, certificate, revoked)?;
+        }
+        Ok(DevicePath { device: path.into_leaf(), root })
+    }
+
+    /// The root's key must be trusted, and its certificate either known or signed by that key.
+    fn check_root(&self, path: &Path, revoked: Revoked<'_>) -> Result<Spki, Refusal> {
+        let (root, index) = (path.root(), path.0.len() - 1);
+        if !self.keys.contains(root.public_key()) {
+            return Err(Refusal::UntrustedRoot);
+        }
+        if !self.certificates.contains(root) {
+            path.check_issued(index, root)?;
+        }
+        check_revocation(index, root, revoked)?;
+        Ok(root.public_key().clone())
+    }
+}
+
+/// Verifies an attestation under these root keys; see [`Roots::verify_chain`].
 pub fn verify_chain(
     chain: &[impl AsRef<[u8]>],
     roots: &[Spki],
-    revoked: &dyn Fn(&SerialNumber) -> Option<Revocation>,
+    revoked: Revoked<'_>,
     now: u64,
 ) -> Result<Statement, Refusal> {
-    let path = Path::parse(chain, CHAIN_MIN)?;
-    path.check_signatures()?;
-    let root = path.check_root(roots)?;
-    let provisioning = path.provisioning();
-    path.check_places(provisioning)?;
-    path.check_times(1, provisioning, now)?;
-    path.check_revocation(revoked)?;
-    statement(&path, root, provisioning)
-}
-
-/// Verifies the certificates that a factory gave to a device: `chain` is DER, the device first,
-/// the root last. They stand for the device's life: only `notBefore` counts.
-pub fn verify_device_chain(
-    chain: &[impl AsRef<[u8]>],
-    roots: &[Spki],
-    revoked: &dyn Fn(&SerialNumber) -> Option<Revocation>,
-    now: u64,
-) -> Result<DevicePath, Refusal> {
-    let path = Path::parse(chain, CHAIN_MIN)?;
-    path.check_signatures()?;
-    let root = path.check_root(roots)?;
-    path.check_no_attestation_from(0)?;
-    path.check_times(0, Provisioning::Factory, now)?;
-    path.check_revocation(revoked)?;
-    Ok(DevicePath { device: path.0[0].clone(), root })
+    Roots::of_keys(roots.iter().cloned()).verify_chain(chain, revoked, now)
 }
 
 /// Verifies only that each certificate is issued by the next and the last by itself: what the
 /// device can check on its way out of the factory, without a clock and without knowing makers.
 pub fn verify_issued(chain: &[impl AsRef<[u8]>]) -> Result<DevicePath, Refusal> {
-    let path = Path::parse(chain, CHAIN_MIN)?;
-    path.check_signatures()?;
-    path.check_no_attestation_from(0)?;
-    Ok(DevicePath { device: path.0[0].clone(), root: path.root().public_key().clone() })
+    let path = Path::parse(chain)?;
+    path.check_issued(path.0.len() - 1, path.root())?;
+    for (index, certificate) in path.downward() {
+        path.check_issued(index, certificate)?;
+        check_no_attestation(index, certificate)?;
+    }
+    let root = path.root().public_key().clone();
+    Ok(DevicePath { device: path.into_leaf(), root })
 }
 
 /// Parsed certificates, the leaf first.
 struct Path(Vec<Certificate>);
 
 impl Path {
-    fn parse(chain: &[impl AsRef<[u8]>], at_least: usize) -> Result<Self, Refusal> {
-        if !(at_least..=CHAIN_MAX).contains(&chain.len()) {
+    fn parse(chain: &[impl AsRef<[u8]>]) -> Result<Self, Refusal> {
+        if !(CHAIN_MIN..=CHAIN_MAX).contains(&chain.len()) {
             return Err(Refusal::ChainLength(chain.len()));
         }
         let parse = |(index, der): (usize, &_)| {
@@ -132,9 +226,13 @@ impl Path {
         self.0.last().expect("a path is not empty")
     }
 
-    fn check_root(&self, roots: &[Spki]) -> Result<Spki, Refusal> {
-        let root = self.root().public_key();
-        if roots.contains(root) { Ok(root.clone()) } else { Err(Refusal::UntrustedRoot) }
+    fn into_leaf(self) -> Certificate {
+        self.0.into_iter().next().expect("a path is not empty")
+    }
+
+    /// All but the root, from the one below it down.
+    fn downward(&self) -> impl Iterator<Item = (usize, &Certificate)> {
+        self.0.iter().enumerate().rev().skip(1)
     }
 
     fn check_critical_extensions(&self) -> Result<(), Refusal> {
@@ -149,20 +247,17 @@ impl Path {
         Ok(())
     }
 
-    /// Names and signatures, from the root (which signs itself) down.
-    fn check_signatures(&self) -> Result<(), Refusal> {
-        for (index, certificate) in self.0.iter().enumerate().rev() {
-            let issuer = self.0.get(index + 1).unwrap_or(certificate);
-            if certificate.issuer() != issuer.subject() {
-                return Err(Refusal::NameChaining { index });
-            }
-            match certificate.verify_with(issuer.public_key()) {
-                Some(Ok(())) => {}
-                Some(Err(_)) => return Err(Refusal::Signature { index }),
-                None => return Err(Refusal::Algorithm { index }),
-            }
+    /// Name and signature; a root is issued by itself.
+    fn check_issued(&self, index: usize, certificate: &Certificate) -> Result<(), Refusal> {
+        let issuer = self.0.get(index + 1).unwrap_or(certificate);
+        if certificate.issuer() != issuer.subject() {
+            return Err(Refusal::NameChaining { index });
         }
-        Ok(())
+        match certificate.verify_with(issuer.public_key()) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) => Err(Refusal::Signature { index }),
+            None => Err(Refusal::Algorithm { index }),
+        }
     }
 
     fn provisioning(&self) -> Provisioning {
@@ -181,79 +276,94 @@ impl Path {
         }
     }
 
-    /// The attestation stands at the depth that the kind of chain has, and only there.
-    fn check_places(&self, provisioning: Provisioning) -> Result<(), Refusal> {
-        let target_depth = match (provisioning, self.0.len()) {
+    /// How many certificates above the attested one the kind of chain has.
+    const fn target_depth(&self, provisioning: Provisioning) -> usize {
+        match (provisioning, self.0.len()) {
             (Provisioning::Remote, _) => 4,
             (Provisioning::Factory, _) | (Provisioning::Unknown, 4) => 3,
             (Provisioning::Unknown, _) => 2,
-        };
-        let leaf_depth = self.0.len() - 1;
-        self.check_no_attestation_from(1)?;
-        if leaf_depth > target_depth {
-            return Err(Refusal::CertificateAfterTarget);
-        }
-        if leaf_depth < target_depth || !self.0[0].has_attestation() {
-            return Err(Refusal::TargetMissingAttestation);
-        }
-        Ok(())
-    }
-
-    fn check_no_attestation_from(&self, start: usize) -> Result<(), Refusal> {
-        match (start..self.0.len()).find(|index| self.0[*index].has_attestation()) {
-            Some(index) => Err(Refusal::AdditionalAttestation { index }),
-            None => Ok(()),
         }
     }
 
-    /// The root is left out: its key is what is trusted.
-    fn check_times(
+    /// The attestation stands at the depth that the kind of chain has, and only there.
+    fn check_place(
         &self,
-        start: usize,
-        provisioning: Provisioning,
-        now: u64,
+        index: usize,
+        certificate: &Certificate,
+        target_depth: usize,
     ) -> Result<(), Refusal> {
-        let below_root_count = self.0.len() - 1;
-        for (index, certificate) in self.0[..below_root_count].iter().enumerate().skip(start) {
-            let (not_before, not_after) = certificate.validity();
-            if now < not_before {
-                return Err(Refusal::NotYetValid { index });
-            }
-            if now > not_after && provisioning != Provisioning::Factory {
-                return Err(Refusal::Expired { index });
+        let depth = self.0.len() - 1 - index;
+        match (depth.cmp(&target_depth), certificate.has_attestation()) {
+            (Ordering::Less, false) | (Ordering::Equal, true) => Ok(()),
+            (Ordering::Equal, false) => Err(Refusal::TargetMissingAttestation),
+            (Ordering::Greater, false) => Err(Refusal::CertificateAfterTarget { index }),
+            (Ordering::Less | Ordering::Greater, true) => {
+                Err(Refusal::AdditionalAttestation { index })
             }
         }
-        Ok(())
-    }
-
-    fn check_revocation(
-        &self,
-        revoked: &dyn Fn(&SerialNumber) -> Option<Revocation>,
-    ) -> Result<(), Refusal> {
-        for (index, certificate) in self.0.iter().enumerate() {
-            if let Some(Revocation { status, .. }) = revoked(certificate.serial()) {
-                return Err(Refusal::Revoked { index, status });
-            }
-        }
-        Ok(())
     }
 }
 
-fn statement(path: &Path, root: Spki, provisioning: Provisioning) -> Result<Statement, Refusal> {
-    let target = &path.0[0];
+fn check_no_attestation(index: usize, certificate: &Certificate) -> Result<(), Refusal> {
+    if certificate.has_attestation() {
+        return Err(Refusal::AdditionalAttestation { index });
+    }
+    Ok(())
+}
+
+fn check_times(
+    index: usize,
+    certificate: &Certificate,
+    provisioning: Provisioning,
+    now: u64,
+) -> Result<(), Refusal> {
+    let (not_before, not_after) = certificate.validity();
+    if now < not_before {
+        return Err(Refusal::NotYetValid { index });
+    }
+    if now > not_after && provisioning != Provisioning::Factory {
+        return Err(Refusal::Expired { index });
+    }
+    Ok(())
+}
+
+fn check_revocation(
+    index: usize,
+    certificate: &Certificate,
+    revoked: Revoked<'_>,
+) -> Result<(), Refusal> {
+    match revoked(certificate.serial()) {
+        Some(Revocation { status, .. }) => Err(Refusal::Revoked { index, status }),
+        None => Ok(()),
+    }
+}
+
+fn statement(path: Path, root: Spki, provisioning: Provisioning) -> Result<Statement, Refusal> {
+    let mut certificates = path.0.into_iter();
+    let (Some(target), Some(attestation_certificate)) = (certificates.next(), certificates.next())
+    else {
+        return Err(Refusal::ChainLength(0));
+    };
     let value = target.extension(oid::KEY_DESCRIPTION).ok_or(Refusal::TargetMissingAttestation)?;
-    let (description, oddities) = KeyDescription::decode(value).map_err(Refusal::Attestation)?;
+    let (description, mut oddities) =
+        KeyDescription::decode(value).map_err(Refusal::Attestation)?;
     let security_level = hardware_level(&description)?;
     let hardware = &description.hardware_enforced;
     if hardware.origin != Some(KeyOrigin::Generated) {
         return Err(Refusal::Origin);
     }
     let root_of_trust = hardware.root_of_trust.clone().ok_or(Refusal::RootOfTrustMissing)?;
+    let info = attestation_certificate.extension(oid::PROVISIONING_INFO);
+    let provisioning_info = info.and_then(|info| ProvisioningInfo::decode(info).ok());
+    if info.is_some() && provisioning_info.is_none() {
+        oddities.push(Oddity::ProvisioningInfo);
+    }
     Ok(Statement {
         public_key: target.public_key().clone(),
-        attestation_certificate: path.0[1].clone(),
+        attestation_certificate,
         root,
         provisioning,
+        provisioning_info,
         security_level,
         root_of_trust,
         description,

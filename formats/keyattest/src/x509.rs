@@ -7,7 +7,8 @@
 //! The certificates of a device, from the root down:
 //! [`CertificateParams::root`], [`CertificateParams::intermediate`],
 //! [`CertificateParams::device`] (made by the maker) and [`CertificateParams::attested`] (made by
-//! the device for each key). Names follow Android's factory provisioning, so that Google's
+//! the device for each key); from a server, [`CertificateParams::provisioning_intermediate`],
+//! [`CertificateParams::intermediate`], [`CertificateParams::provisioned`]. Names follow Android's factory provisioning, so that Google's
 //! verifier takes them for what they are.
 
 mod build;
@@ -15,12 +16,17 @@ mod name;
 mod parse;
 mod spki;
 
-pub use build::{CertificateParams, Validity, build_certificate};
+pub use build::{CertificateParams, KeyUsage, Validity, build_certificate};
 pub use name::Name;
 pub use parse::{Certificate, Extension};
 pub use spki::{SerialNumber, SignatureAlgorithm, Spki};
 
 use der::asn1::ObjectIdentifier;
+
+/// The largest certificate that is looked at, in bytes. Those with ML-DSA have 8 KiB.
+const CERTIFICATE_MAX_BYTES: usize = 64 * 1024;
+/// The most extensions that a certificate may have.
+const EXTENSIONS_MAX: usize = 32;
 
 /// Object identifiers.
 pub mod oid {

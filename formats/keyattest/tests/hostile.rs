@@ -45,7 +45,7 @@ fn list() -> impl Strategy<Value = AuthorizationList> {
     let origins = prop_oneof![Just(KeyOrigin::Generated), Just(KeyOrigin::SecurelyImported)];
     (
         (btree_set(any::<u64>(), 0..5), of(any::<u64>()), of(any::<u64>()), any::<bool>()),
-        (of(origins), of(root_of_trust()), of(application()), of(bytes()), of(bytes())),
+        (of(origins), of(root_of_trust()), of(application()), of("[0-9é]{0,20}"), of(bytes())),
         (of(100_001_u64..100_013), of(10_000_101_u64..10_001_231)),
     )
         .prop_map(
@@ -59,7 +59,7 @@ fn list() -> impl Strategy<Value = AuthorizationList> {
                     origin,
                     root_of_trust: root,
                     attestation_application_id: app,
-                    attestation_id_second_imei: imei,
+                    attestation_id_second_imei: imei.map(String::into_bytes),
                     module_hash: hash,
                     os_patch_level: levels.0.filter(|level| level % 100 > 0),
                     vendor_patch_level: levels.1.filter(|level| level / 100 % 100 > 0),
@@ -156,6 +156,13 @@ fn notes_what_googles_verifier_lets_pass() {
     assert_eq!(oddities(&[root]), [Oddity::Boolean { octet: 1 }]);
     let level = &[0xbf, 0x85, 0x42, 3, 2, 1, 7];
     assert_eq!(oddities(&[level]), [Oddity::PatchLevel { tag: 706, value: 7 }]);
+    let twice = &[0xa5, 8, 0x31, 6, 2, 1, 2, 2, 1, 2];
+    assert_eq!(oddities(&[twice]), [Oddity::SetOutOfOrder { tag: 5 }]);
+    assert_eq!(oddities(&[&[0xa5, 2, 0x31, 0]]), [Oddity::EmptySet { tag: 5 }]);
+    let brand = &[0xbf, 0x85, 0x46, 3, 4, 1, 0xff];
+    assert_eq!(oddities(&[brand]), [Oddity::NotText { tag: 710 }]);
+    let module = &[0xbf, 0x85, 0x54, 3, 4, 1, 7];
+    assert_eq!(oddities(&[module]), [Oddity::TagNotInVersion { tag: 724 }]);
 }
 
 #[test]
@@ -172,4 +179,65 @@ fn refuses_what_has_no_one_meaning() {
     let mut trailing = with_hardware_list(&[]);
     trailing.push(0);
     assert!(KeyDescription::decode(&trailing).is_err());
+}
+
+/// What costs a reader time or memory: each is refused at once.
+#[test]
+fn refuses_bombs_without_reading_them_twice() {
+    let nested = |depth: usize| {
+        let mut der = vec![0x05, 0x00];
+        for _ in 0..depth {
+            let length = u32::try_from(der.len()).unwrap().to_be_bytes();
+            der = [&[0x30, 0x84][..], &length, &der].concat();
+            if der.len() > 1 << 20 {
+                break;
+            }
+        }
+        der
+    };
+    let integers = [2, 1, 0].repeat(400_000);
+    let long_set =
+        with_content(&[&[0xa5, 0x83, 0x12, 0x4f, 0x85, 0x31, 0x83, 0x12, 0x4f, 0x80]], &integers);
+    let cases = [
+        nested(400),
+        vec![0x30; 1 << 20],
+        vec![0xa0; 1 << 20],
+        [&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff][..], &vec![0; 1 << 20]].concat(),
+        vec![0x30, 0x80, 0, 0],
+        long_set,
+    ];
+    for der in &cases {
+        let before = std::time::Instant::now();
+        let _ = KeyDescription::decode(der);
+        let _ = Certificate::parse(der);
+        assert!(verify_chain(&[der, der, der], &[], &|_| None, NOW).is_err());
+        assert!(before.elapsed().as_secs() < 5, "{:x?}", &der[..4]);
+    }
+}
+
+fn with_content(heads: &[&[u8]], content: &[u8]) -> Vec<u8> {
+    [heads.concat(), content.to_vec()].concat()
+}
+
+#[test]
+fn a_certificate_has_a_size_and_a_number_of_extensions() {
+    let maker = Maker::new();
+    let mut params = keyattest::x509::CertificateParams::unattested(
+        maker.device.certificate.subject().clone(),
+        maker.roots()[0].clone(),
+        keyattest::x509::KeyUsage::DIGITAL_SIGNATURE,
+    );
+    let mut other = params.extensions[0].clone();
+    for arc in 0..40 {
+        other.oid = der::oid::ObjectIdentifier::new(&format!("2.5.29.{}", 100 + arc)).unwrap();
+        params.extensions.push(other.clone());
+    }
+    let der = support::sign(&params, &maker.device.key, maker.device.algorithm);
+    let many = Certificate::parse(&der).unwrap_err();
+    assert_eq!(many, DecodeError::Range { place: "extensions" });
+    params.extensions.truncate(1);
+    params.extensions[0].value = vec![0; 70_000];
+    let der = support::sign(&params, &maker.device.key, maker.device.algorithm);
+    let large = Certificate::parse(&der).unwrap_err();
+    assert_eq!(large, DecodeError::Range { place: "Certificate" });
 }

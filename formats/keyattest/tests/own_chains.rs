@@ -3,11 +3,13 @@
 mod support;
 
 use crypto::sign::{Curve, EcdsaKey};
-use keyattest::x509::{Certificate, CertificateParams, Name, SerialNumber, Validity, oid};
+use keyattest::x509::{
+    Certificate, CertificateParams, KeyUsage, Name, SerialNumber, Validity, oid,
+};
 use keyattest::{
     EncodeError, KeyDescription, KeyOrigin, Provisioning, Refusal, Revocation, RevocationList,
-    RevocationStatus, SecurityLevel, Statement, VerifiedBootState, verify_chain,
-    verify_device_chain, verify_issued,
+    RevocationStatus, Roots, SecurityLevel, Statement, VerifiedBootState, verify_chain,
+    verify_issued,
 };
 use support::{Authority, Maker, NOW, description, serial, sign, spki};
 
@@ -110,7 +112,19 @@ fn refuses_a_chain_extended_with_an_attested_key() {
     let params = CertificateParams::attested(&of, spki(&key()), &description()).unwrap();
     let fake = sign(&params, &attested, maker.device.algorithm);
     let extended = [vec![fake.clone()], chain.clone()].concat();
-    assert_eq!(verify(&maker, &extended), Err(Refusal::AdditionalAttestation { index: 1 }));
+    let refusal = verify(&maker, &extended).unwrap_err();
+    assert_eq!(refusal, Refusal::AdditionalAttestation { index: 0 });
+    assert_eq!(refusal.reason(), "CHAIN_EXTENDED_WITH_FAKE_ATTESTATION_EXTENSION");
+    let params = CertificateParams::unattested(
+        of.subject().clone(),
+        spki(&key()),
+        KeyUsage::DIGITAL_SIGNATURE,
+    );
+    let silent = sign(&params, &attested, maker.device.algorithm);
+    let extended = [vec![silent], chain.clone()].concat();
+    let refusal = verify(&maker, &extended).unwrap_err();
+    assert_eq!(refusal, Refusal::CertificateAfterTarget { index: 0 });
+    assert_eq!(refusal.reason(), "CHAIN_EXTENDED_FOR_KEY");
 
     // The same without an attestation in between, and with the target moved up.
     let plain = CertificateParams::device(
@@ -124,7 +138,7 @@ fn refuses_a_chain_extended_with_an_attested_key() {
     let params = CertificateParams::attested(&plain.certificate, spki(&key()), &description());
     let leaf = sign(&params.unwrap(), &plain.key, plain.algorithm);
     let above = [vec![leaf, plain.certificate.as_der().to_vec()], maker.device_chain()].concat();
-    assert_eq!(verify(&maker, &above), Err(Refusal::CertificateAfterTarget));
+    assert_eq!(verify(&maker, &above), Err(Refusal::TargetMissingAttestation));
     let short = vec![fake; 1].into_iter().chain(maker.device_chain().into_iter().skip(1));
     let short: Vec<_> = short.collect();
     assert!(verify(&maker, &short).is_err());
@@ -145,8 +159,8 @@ fn refuses_a_leaf_without_attestation_and_a_wrong_length() {
     assert_eq!(verify(&maker, &[]), Err(Refusal::ChainLength(0)));
     assert_eq!(verify(&maker, &chain[..3]), Err(Refusal::NoRoot));
     assert_eq!(verify(&maker, &chain[..2]), Err(Refusal::ChainLength(2)));
-    let long = [chain.clone(), chain].concat();
-    assert_eq!(verify(&maker, &long), Err(Refusal::ChainLength(8)));
+    let long = [chain.clone(), chain.clone(), chain].concat();
+    assert_eq!(verify(&maker, &long), Err(Refusal::ChainLength(12)));
 }
 
 #[test]
@@ -189,7 +203,7 @@ fn refuses_revoked_and_suspended_certificates_at_every_place() {
         let hex: String = serial.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         for status in [RevocationStatus::Revoked, RevocationStatus::Suspended] {
             let mut list = RevocationList::default();
-            list.insert(&hex, Revocation { status, reason: None });
+            list.insert(&hex, Revocation { status, reason: None }).unwrap();
             let verdict = verify_chain(&chain, &maker.roots(), &|s| list.look_up(s), NOW);
             assert_eq!(verdict, Err(Refusal::Revoked { index, status }));
         }
@@ -202,10 +216,11 @@ fn factory_certificates_stand_for_life_but_not_before_their_time() {
     let chain = maker.attest(&key(), &description());
     let at = |now| verify_chain(&chain, &maker.roots(), &|_| None, now);
     assert!(at(NOW + 200_000 * 86_400).is_ok());
-    assert_eq!(at(NOW - 3 * 86_400), Err(Refusal::NotYetValid { index: 1 }));
-    let device = |now| verify_device_chain(&maker.device_chain(), &maker.roots(), &|_| None, now);
+    assert_eq!(at(NOW - 3 * 86_400), Err(Refusal::NotYetValid { index: 2 }));
+    let roots = Roots::of_keys(maker.roots());
+    let device = |now| roots.verify_device_chain(&maker.device_chain(), &|_| None, now);
     assert_eq!(device(NOW).unwrap().device, maker.device.certificate);
-    assert_eq!(device(NOW - 3 * 86_400), Err(Refusal::NotYetValid { index: 0 }));
+    assert_eq!(device(NOW - 3 * 86_400), Err(Refusal::NotYetValid { index: 1 }));
 }
 
 #[test]
@@ -232,7 +247,7 @@ fn a_chain_that_is_neither_factory_nor_remote_expires() {
     let chain = maker.attest(&key(), &description());
     let at = |now| verify_chain(&chain, &maker.roots(), &|_| None, now).map(|s| s.provisioning);
     assert_eq!(at(NOW), Ok(Provisioning::Unknown));
-    assert_eq!(at(NOW + 2 * 86_400), Err(Refusal::Expired { index: 1 }));
+    assert_eq!(at(NOW + 2 * 86_400), Err(Refusal::Expired { index: 2 }));
 }
 
 #[test]
@@ -243,7 +258,8 @@ fn a_device_chain_carries_no_attestation_and_ends_in_a_trusted_root() {
     assert_eq!(path.root, maker.roots()[0]);
     let attested = maker.attest(&key(), &description());
     assert_eq!(verify_issued(&attested), Err(Refusal::AdditionalAttestation { index: 0 }));
-    let verdict = verify_device_chain(&maker.device_chain(), &other.roots(), &|_| None, NOW);
+    let roots = Roots::of_keys(other.roots());
+    let verdict = roots.verify_device_chain(&maker.device_chain(), &|_| None, NOW);
     assert_eq!(verdict, Err(Refusal::UntrustedRoot));
 }
 

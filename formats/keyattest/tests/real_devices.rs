@@ -2,15 +2,12 @@
 
 mod support;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use keyattest::x509::{Certificate, SerialNumber, Spki, oid};
+use keyattest::x509::{Certificate, SerialNumber, oid};
 use keyattest::{
-    AuthorizationList, KeyDescription, KeyOrigin, Refusal, Revocation, RevocationList,
-    RevocationStatus, SecurityLevel, Statement, VerifiedBootState, verify_chain,
+    KeyDescription, Refusal, Revocation, RevocationList, RevocationStatus, SecurityLevel,
+    Statement, VerifiedBootState, google_roots, pem, verify_chain,
 };
-use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use support::test_data;
@@ -27,14 +24,6 @@ struct Chain {
     expected: Value,
 }
 
-fn certificates(pem: &str) -> Vec<Vec<u8>> {
-    pem.split("-----BEGIN CERTIFICATE-----")
-        .skip(1)
-        .map(|part| part.split("-----END").next().unwrap().split_whitespace().collect::<String>())
-        .map(|base64| STANDARD.decode(base64).unwrap())
-        .collect()
-}
-
 /// All recorded chains of a device family.
 fn chains(family: &str) -> Vec<Chain> {
     let Some(folder) = test_data(GOOGLE).map(|data| data.join("testdata").join(family)) else {
@@ -46,7 +35,7 @@ fn chains(family: &str) -> Vec<Chain> {
         if path.extension().is_some_and(|extension| extension == "pem") {
             chains.push(Chain {
                 name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-                certificates: certificates(&fs::read_to_string(&path).unwrap()),
+                certificates: pem::decode(&fs::read(&path).unwrap()).unwrap(),
                 expected: json_file(&path.with_extension("json")),
             });
         }
@@ -57,13 +46,6 @@ fn chains(family: &str) -> Vec<Chain> {
 
 fn json_file(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
-}
-
-fn google_roots() -> Vec<Spki> {
-    let Some(data) = test_data(GOOGLE) else { return Vec::new() };
-    let list = json_file(&data.join("roots.json"));
-    let pems = list.as_array().unwrap().iter().map(|pem| certificates(pem.as_str().unwrap()));
-    pems.flatten().map(|der| Certificate::parse(&der).unwrap().public_key().clone()).collect()
 }
 
 fn verify(chain: &Chain, now: u64) -> Result<Statement, Refusal> {
@@ -83,7 +65,7 @@ fn decoded(chain: &Chain) -> KeyDescription {
 fn s2_1_2_reads_what_googles_parser_reads_and_writes_it_back() {
     for family in ["akita/sdk34", "blueline/sdk28", "marlin/sdk29"] {
         for chain in chains(family) {
-            let shown = show(&decoded(&chain));
+            let shown = Value::Object(decoded(&chain).to_json());
             assert_eq!(shown, chain.expected, "{family}/{}", chain.name);
         }
     }
@@ -136,15 +118,8 @@ fn refusal_of_software(chain: &Chain) -> Refusal {
 fn refuses_revoked_phones_whichever_way_the_list_writes_the_number() {
     let folder = "keystore-tee/attestation/google-android-key-attestation/src/test/resources";
     let Some(folder) = test_data(folder) else { return };
-    let mut list = RevocationList::default();
-    for (serial, entry) in json_file(&folder.join("status.json"))["entries"].as_object().unwrap() {
-        let status = match entry["status"].as_str().unwrap() {
-            "REVOKED" => RevocationStatus::Revoked,
-            _ => RevocationStatus::Suspended,
-        };
-        let reason = entry["reason"].as_str().map(str::to_owned);
-        list.insert(serial, Revocation { status, reason });
-    }
+    let list = RevocationList::from_json(&fs::read(folder.join("status.json")).unwrap()).unwrap();
+    assert_eq!(list.len(), 5);
     let number = SerialNumber::from_bytes(&6_681_152_659_205_225_093_u64.to_be_bytes()).unwrap();
     assert_eq!(list.look_up(&number).unwrap().reason.as_deref(), Some("KEY_COMPROMISE"));
     for entry in fs::read_dir(folder.join("der")).unwrap() {
@@ -169,114 +144,66 @@ fn refuses_revoked_phones_whichever_way_the_list_writes_the_number() {
             for text in [format!("{number}"), format!("{number:x}")] {
                 let mut list = RevocationList::default();
                 let revoked = Revocation { status: RevocationStatus::Revoked, reason: None };
-                list.insert(&text, revoked);
+                list.insert(&text, revoked).unwrap();
                 assert!(matches!(verify(&list), Err(Refusal::Revoked { .. })), "{text}");
             }
         }
     }
 }
 
-/// As the expected files show a description: absent fields left out, numbers as text.
-fn show(description: &KeyDescription) -> Value {
-    json!({
-        "attestationVersion": description.attestation_version.to_string(),
-        "attestationSecurityLevel": level(description.attestation_security_level),
-        "keyMintVersion": description.key_mint_version.to_string(),
-        "keyMintSecurityLevel": level(description.key_mint_security_level),
-        "attestationChallenge": STANDARD.encode(&description.attestation_challenge),
-        "uniqueId": STANDARD.encode(&description.unique_id),
-        "softwareEnforced": show_list(&description.software_enforced),
-        "hardwareEnforced": show_list(&description.hardware_enforced),
-    })
-}
-
-fn level(level: SecurityLevel) -> &'static str {
-    match level {
-        SecurityLevel::Software => "SOFTWARE",
-        SecurityLevel::TrustedEnvironment => "TRUSTED_ENVIRONMENT",
-        SecurityLevel::StrongBox => "STRONG_BOX",
+#[test]
+fn the_built_in_roots_are_googles_under_every_certificate_they_had() {
+    let Some(data) = test_data(GOOGLE) else { return };
+    let list = json_file(&data.join("roots.json"));
+    let pems = list.as_array().unwrap().iter().map(|pem| pem.as_str().unwrap().as_bytes());
+    let mut certificates: Vec<_> = pems.flat_map(|text| pem::decode(text).unwrap()).collect();
+    let Some(folder) = test_data("keystore-tee/attestation/grapheneos") else { return };
+    for number in 0..5 {
+        certificates.push(fs::read(folder.join(format!("google_root_{number}.der"))).unwrap());
+    }
+    for der in certificates {
+        let root = Certificate::parse(&der).unwrap();
+        assert!(root.is_self_signed());
+        assert!(google_roots().contains(root.public_key()));
     }
 }
 
-fn show_list(list: &AuthorizationList) -> Value {
-    let number = |value: Option<u64>| value.map(|value| json!(value.to_string()));
-    let flag = |value: bool| value.then_some(json!(true));
-    let text = |value: &Option<Vec<u8>>| {
-        value.as_ref().map(|value| json!(String::from_utf8(value.clone()).unwrap()))
+#[test]
+fn s2_1_2_accepts_a_chain_that_somebody_recorded_elsewhere() {
+    let Some(folder) = test_data("keystore-tee/attestation/kostya2023-keyattestation-rs/certs")
+    else {
+        return;
     };
-    let numbers = |values: &BTreeSet<u64>| {
-        let shown: Vec<_> = values.iter().map(u64::to_string).collect();
-        (!shown.is_empty()).then(|| json!(shown))
-    };
-    let fields = [
-        ("purposes", numbers(&list.purpose)),
-        ("algorithms", number(list.algorithm)),
-        ("keySize", number(list.key_size)),
-        ("digests", numbers(&list.digest)),
-        ("paddings", numbers(&list.padding)),
-        ("ecCurve", number(list.ec_curve)),
-        ("rsaPublicExponent", number(list.rsa_public_exponent)),
-        ("noAuthRequired", flag(list.no_auth_required)),
-        ("userAuthType", number(list.user_auth_type)),
-        ("authTimeout", number(list.auth_timeout)),
-        ("trustedUserPresenceRequired", flag(list.trusted_user_presence_required)),
-        ("creationDateTime", number(list.creation_date_time)),
-        ("origin", list.origin.map(|origin| json!(show_origin(origin)))),
-        ("rollbackResistant", flag(list.rollback_resistant)),
-        ("rootOfTrust", list.root_of_trust.as_ref().map(show_root_of_trust)),
-        ("osVersion", number(list.os_version)),
-        ("osPatchLevel", number(list.os_patch_level)),
-        ("attestationApplicationId", show_application(list)),
-        ("attestationIdBrand", text(&list.attestation_id_brand)),
-        ("attestationIdDevice", text(&list.attestation_id_device)),
-        ("attestationIdProduct", text(&list.attestation_id_product)),
-        ("attestationIdSerial", text(&list.attestation_id_serial)),
-        ("attestationIdImei", text(&list.attestation_id_imei)),
-        ("attestationIdMeid", text(&list.attestation_id_meid)),
-        ("attestationIdManufacturer", text(&list.attestation_id_manufacturer)),
-        ("attestationIdModel", text(&list.attestation_id_model)),
-        ("vendorPatchLevel", number(list.vendor_patch_level)),
-        ("bootPatchLevel", number(list.boot_patch_level)),
-        ("attestationIdSecondImei", text(&list.attestation_id_second_imei)),
-    ];
-    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    let chain: Vec<_> =
+        (0..4).map(|n| fs::read(folder.join(format!("cert_{n}.der"))).unwrap()).collect();
+    let statement = verify_chain(&chain, &google_roots(), &|_| None, LATER).unwrap();
+    assert_eq!(statement.security_level, SecurityLevel::TrustedEnvironment);
+    assert_eq!(statement.oddities, []);
 }
 
-fn show_origin(origin: KeyOrigin) -> &'static str {
-    match origin {
-        KeyOrigin::Generated => "GENERATED",
-        KeyOrigin::Derived => "DERIVED",
-        KeyOrigin::Imported => "IMPORTED",
-        KeyOrigin::Reserved => "RESERVED",
-        KeyOrigin::SecurelyImported => "SECURELY_IMPORTED",
+/// Every way to tamper with real chains, and the reason that is due.
+#[test]
+fn s2_1_2_refuses_altered_extended_spliced_and_shortened_real_chains() {
+    let all: Vec<Chain> = chains("blueline/sdk28");
+    let Some(chain) = all.iter().find(|chain| chain.name == "TEE_EC_NONE") else { return };
+    let other = all.iter().find(|chain| chain.name.starts_with("SB")).unwrap();
+    let reason = |certificates: Vec<Vec<u8>>| {
+        verify_chain(&certificates, &google_roots(), &|_| None, RECORDED).unwrap_err().reason()
+    };
+    let real = &chain.certificates;
+    assert!(verify(chain, RECORDED).is_ok());
+    for index in 0..real.len() {
+        // The last byte is the signature's.
+        let mut altered = real.clone();
+        *altered[index].last_mut().unwrap() ^= 1;
+        assert_eq!(reason(altered), "INVALID_SIGNATURE", "{index}");
     }
-}
-
-fn show_root_of_trust(root: &keyattest::RootOfTrust) -> Value {
-    let state = match root.verified_boot_state {
-        VerifiedBootState::Verified => "VERIFIED",
-        VerifiedBootState::SelfSigned => "SELF_SIGNED",
-        VerifiedBootState::Unverified => "UNVERIFIED",
-        VerifiedBootState::Failed => "FAILED",
-    };
-    let mut shown = json!({
-        "verifiedBootKey": STANDARD.encode(&root.verified_boot_key),
-        "deviceLocked": root.device_locked,
-        "verifiedBootState": state,
-    });
-    if let Some(hash) = &root.verified_boot_hash {
-        shown["verifiedBootHash"] = json!(STANDARD.encode(hash));
-    }
-    shown
-}
-
-fn show_application(list: &AuthorizationList) -> Option<Value> {
-    let id = list.attestation_application_id.as_ref()?;
-    let packages: Vec<_> = id
-        .packages
-        .iter()
-        .map(|package| json!({ "name": package.name, "version": package.version.to_string() }))
-        .collect();
-    let digests: Vec<_> = id.signature_digests.iter().map(|d| STANDARD.encode(d)).collect();
-    Some(json!({ "packages": packages, "signatures": digests }))
+    let extended = [vec![real[0].clone()], real.clone()].concat();
+    assert_eq!(reason(extended), "NAME_CHAINING");
+    let spliced = [&real[..1], &other.certificates[1..]].concat();
+    assert_eq!(reason(spliced), "NAME_CHAINING");
+    assert_eq!(reason(real[1..].to_vec()), "TARGET_MISSING_ATTESTATION_EXTENSION");
+    assert_eq!(reason(real[..3].to_vec()), "MALFORMED_CHAIN");
+    let reversed: Vec<_> = real.iter().rev().cloned().collect();
+    assert_eq!(reason(reversed), "MALFORMED_CHAIN");
 }

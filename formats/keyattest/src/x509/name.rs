@@ -33,6 +33,11 @@ impl Name {
         ])))
     }
 
+    /// A name in DER, as a caller gives it (`CERTIFICATE_SUBJECT`).
+    pub fn from_der(der: &[u8]) -> Result<Self, DecodeError> {
+        Self::parse(asn1::only(der, "name")?, "name")
+    }
+
     /// `CN=Android Keystore Key`: the name of every attested key.
     #[must_use]
     pub fn attested_key() -> Self {
@@ -70,6 +75,12 @@ impl Name {
     #[must_use]
     pub fn title(&self) -> Option<String> {
         self.attribute(TITLE)
+    }
+
+    /// The first `organizationName` (2.5.4.10).
+    #[must_use]
+    pub fn organization(&self) -> Option<String> {
+        self.attribute(ORGANIZATION)
     }
 
     /// The first `commonName` (2.5.4.3).

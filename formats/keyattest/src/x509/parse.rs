@@ -1,6 +1,8 @@
 //! DER to [`Certificate`].
 
-use super::{Name, SerialNumber, SignatureAlgorithm, Spki, oid};
+use super::{
+    CERTIFICATE_MAX_BYTES, EXTENSIONS_MAX, Name, SerialNumber, SignatureAlgorithm, Spki, oid,
+};
 use crate::DecodeError;
 use crate::asn1::{self, Element, Elements, context};
 use der::asn1::{GeneralizedTime, ObjectIdentifier, UtcTime};
@@ -36,6 +38,9 @@ pub struct Extension {
 impl Certificate {
     /// Parses one certificate and nothing after it.
     pub fn parse(der: &[u8]) -> Result<Self, DecodeError> {
+        if der.len() > CERTIFICATE_MAX_BYTES {
+            return Err(DecodeError::Range { place: "Certificate" });
+        }
         let mut parts = asn1::only(der, "Certificate")?.sequence("Certificate")?;
         let tbs = parts.next("tbsCertificate")?;
         let algorithm = parts.next("signatureAlgorithm")?;
@@ -189,6 +194,9 @@ fn extensions(outer: Element<'_>) -> Result<Vec<Extension>, DecodeError> {
     let mut list = asn1::only(outer.value, "extensions")?.sequence("extensions")?;
     let mut found: Vec<Extension> = Vec::new();
     while let Some(element) = list.next_or_end("extensions")? {
+        if found.len() == EXTENSIONS_MAX {
+            return Err(DecodeError::Range { place: "extensions" });
+        }
         let extension = extension(element)?;
         if found.iter().any(|other| other.oid == extension.oid) {
             return Err(DecodeError::DuplicateExtension(extension.oid));

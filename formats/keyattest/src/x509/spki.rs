@@ -2,6 +2,7 @@
 
 use crate::asn1::{self, Element, magnitude, null, oid, sequence, unsigned_octets};
 use crate::{DecodeError, EncodeError};
+use crypto::ml_dsa;
 use crypto::sign::{Curve, Hash};
 use der::Tag;
 use der::asn1::ObjectIdentifier;
@@ -17,6 +18,9 @@ const RSA_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.11354
 const RSA_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
 const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 const ECDSA_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
+
+const ML_DSA_65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
+const ML_DSA_87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
 
 /// The shortest RSA modulus that counts, in bytes.
 const RSA_MIN_BYTES: usize = 256;
@@ -34,6 +38,32 @@ impl Spki {
     pub(crate) fn parse(element: Element<'_>) -> Result<Self, DecodeError> {
         split(element)?;
         Ok(Self(element.raw.to_vec()))
+    }
+
+    /// The key of an ML-DSA signer, from the raw octets (RFC 9881, 4).
+    #[must_use]
+    pub fn ml_dsa(parameters: ml_dsa::Parameters, public_key: &[u8]) -> Self {
+        let algorithm = match parameters {
+            ml_dsa::Parameters::MlDsa65 => ML_DSA_65,
+            ml_dsa::Parameters::MlDsa87 => ML_DSA_87,
+        };
+        Self(sequence(&[sequence(&[oid(algorithm)]), asn1::bit_string(public_key)]))
+    }
+
+    /// A P-256 key, from the uncompressed point.
+    #[must_use]
+    pub fn p_256(point: &[u8; 65]) -> Self {
+        Self(sequence(&[sequence(&[oid(EC), oid(P_256)]), asn1::bit_string(point)]))
+    }
+
+    /// The uncompressed point, where this is a P-256 key.
+    #[must_use]
+    pub fn as_p_256(&self) -> Option<[u8; 65]> {
+        let (algorithm, key) = asn1::only(&self.0, "subjectPublicKeyInfo").and_then(split).ok()?;
+        match key_kind(algorithm)? {
+            KeyKind::Ec(Curve::P256) => key.try_into().ok(),
+            _ => None,
+        }
     }
 
     /// The DER bytes.
@@ -62,16 +92,18 @@ impl Spki {
     ) -> Option<Result<(), crypto::Error>> {
         let (algorithm_id, key) =
             asn1::only(&self.0, "subjectPublicKeyInfo").and_then(split).ok()?;
-        let hash = algorithm.hash();
-        match key_kind(algorithm_id)? {
-            KeyKind::Ec(curve) if algorithm.is_ecdsa() => {
+        match (key_kind(algorithm_id)?, algorithm.scheme()) {
+            (KeyKind::Ec(curve), Scheme::Ecdsa(hash)) => {
                 Some(crypto::sign::ecdsa_verify(curve, hash, &self.0, message, signature))
             }
-            KeyKind::Rsa if !algorithm.is_ecdsa() => {
+            (KeyKind::Rsa, Scheme::Rsa(hash)) => {
                 let (modulus, exponent) = rsa_numbers(key).ok()?;
                 (modulus.len() >= RSA_MIN_BYTES).then(|| {
                     crypto::sign::rsa_pkcs1_verify(hash, modulus, exponent, message, signature)
                 })
+            }
+            (KeyKind::MlDsa(of_key), Scheme::MlDsa(of_signature)) if of_key == of_signature => {
+                Some(ml_dsa::verify(of_key, key, message, signature))
             }
             _ => None,
         }
@@ -88,6 +120,14 @@ impl fmt::Debug for Spki {
 enum KeyKind {
     Rsa,
     Ec(Curve),
+    MlDsa(ml_dsa::Parameters),
+}
+
+/// How a signature is made, without the key.
+enum Scheme {
+    Rsa(Hash),
+    Ecdsa(Hash),
+    MlDsa(ml_dsa::Parameters),
 }
 
 /// The content of `AlgorithmIdentifier`, and the key's octets.
@@ -108,6 +148,10 @@ fn key_kind(algorithm: &[u8]) -> Option<KeyKind> {
         Some(KeyKind::Ec(Curve::P256))
     } else if is(&[oid(EC), oid(P_384)]) {
         Some(KeyKind::Ec(Curve::P384))
+    } else if is(&[oid(ML_DSA_65)]) {
+        Some(KeyKind::MlDsa(ml_dsa::Parameters::MlDsa65))
+    } else if is(&[oid(ML_DSA_87)]) {
+        Some(KeyKind::MlDsa(ml_dsa::Parameters::MlDsa87))
     } else {
         None
     }
@@ -135,38 +179,62 @@ pub enum SignatureAlgorithm {
     RsaSha384,
     /// RSA PKCS#1 v1.5 with SHA-512.
     RsaSha512,
+    /// ML-DSA-65 (RFC 9881).
+    MlDsa65,
+    /// ML-DSA-87.
+    MlDsa87,
 }
 
 impl SignatureAlgorithm {
-    const ALL: [Self; 5] =
-        [Self::EcdsaSha256, Self::EcdsaSha384, Self::RsaSha256, Self::RsaSha384, Self::RsaSha512];
+    const ALL: [Self; 7] = [
+        Self::EcdsaSha256,
+        Self::EcdsaSha384,
+        Self::RsaSha256,
+        Self::RsaSha384,
+        Self::RsaSha512,
+        Self::MlDsa65,
+        Self::MlDsa87,
+    ];
 
-    /// From the DER of an `AlgorithmIdentifier`.
+    /// From the DER of an `AlgorithmIdentifier`. RSA's parameters may be absent (RFC 4055, 5).
     pub(crate) fn from_identifier(der: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.identifier() == der)
+        Self::ALL.into_iter().find(|algorithm| {
+            let absent = matches!(algorithm.scheme(), Scheme::Rsa(_))
+                .then(|| sequence(&[oid(algorithm.oid())]));
+            algorithm.identifier() == der || absent.as_deref() == Some(der)
+        })
     }
 
-    /// `AlgorithmIdentifier` in DER: RSA's parameters are NULL, ECDSA's absent.
+    /// `AlgorithmIdentifier` in DER: RSA's parameters are NULL, the others have none.
     pub(crate) fn identifier(self) -> Vec<u8> {
-        match self {
-            Self::EcdsaSha256 => sequence(&[oid(ECDSA_SHA256)]),
-            Self::EcdsaSha384 => sequence(&[oid(ECDSA_SHA384)]),
-            Self::RsaSha256 => sequence(&[oid(RSA_SHA256), null()]),
-            Self::RsaSha384 => sequence(&[oid(RSA_SHA384), null()]),
-            Self::RsaSha512 => sequence(&[oid(RSA_SHA512), null()]),
+        match self.scheme() {
+            Scheme::Rsa(_) => sequence(&[oid(self.oid()), null()]),
+            _ => sequence(&[oid(self.oid())]),
         }
     }
 
-    const fn hash(self) -> Hash {
+    const fn oid(self) -> ObjectIdentifier {
         match self {
-            Self::EcdsaSha256 | Self::RsaSha256 => Hash::Sha256,
-            Self::EcdsaSha384 | Self::RsaSha384 => Hash::Sha384,
-            Self::RsaSha512 => Hash::Sha512,
+            Self::EcdsaSha256 => ECDSA_SHA256,
+            Self::EcdsaSha384 => ECDSA_SHA384,
+            Self::RsaSha256 => RSA_SHA256,
+            Self::RsaSha384 => RSA_SHA384,
+            Self::RsaSha512 => RSA_SHA512,
+            Self::MlDsa65 => ML_DSA_65,
+            Self::MlDsa87 => ML_DSA_87,
         }
     }
 
-    const fn is_ecdsa(self) -> bool {
-        matches!(self, Self::EcdsaSha256 | Self::EcdsaSha384)
+    const fn scheme(self) -> Scheme {
+        match self {
+            Self::EcdsaSha256 => Scheme::Ecdsa(Hash::Sha256),
+            Self::EcdsaSha384 => Scheme::Ecdsa(Hash::Sha384),
+            Self::RsaSha256 => Scheme::Rsa(Hash::Sha256),
+            Self::RsaSha384 => Scheme::Rsa(Hash::Sha384),
+            Self::RsaSha512 => Scheme::Rsa(Hash::Sha512),
+            Self::MlDsa65 => Scheme::MlDsa(ml_dsa::Parameters::MlDsa65),
+            Self::MlDsa87 => Scheme::MlDsa(ml_dsa::Parameters::MlDsa87),
+        }
     }
 }
 
@@ -204,6 +272,12 @@ impl SerialNumber {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Lower-case hexadecimal digits, as revocation lists write it.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
