@@ -14,7 +14,9 @@ use tee_api::TeeError;
 use tee_api::boot::{BootLock, Trust};
 use tee_api::clock::{SecureTime, TimeClaims, TimeTrust};
 use tee_api::gatekeeper::{self, Status, TicketClaims, TicketPurpose, USERDATA_BYTES};
-use tee_api::keymint;
+use tee_api::keymint::{
+    self, Authorizations, BegunOperation, ErrorCode, KeyCharacteristics, KeyCreation, KeySource,
+};
 use tee_api::ui::Confirmation;
 use tee_client::{Identity, Installed, Target};
 
@@ -43,6 +45,7 @@ struct State {
     lost: Option<String>,
     erasures: u64,
     deleted_keys: Vec<Vec<u8>>,
+    operations: Vec<Vec<u8>>,
     keys: (u8, u8),
     committed: Option<[u8; 32]>,
     begun: Option<[u8; 32]>,
@@ -87,6 +90,7 @@ impl FakeTee {
             lost: None,
             erasures: 0,
             deleted_keys: Vec::new(),
+            operations: Vec::new(),
             keys: (1, 2),
             committed: None,
             begun: None,
@@ -173,6 +177,7 @@ impl State {
     fn status(&self) -> Status {
         Status {
             enrolled: self.pin.is_some(),
+            secure_user_id: self.pin.is_some().then_some(7),
             unlocked_once: self.unlocked_once,
             failures: self.failures,
             retry_after_ms: if self.throttled { 30_000 } else { 0 },
@@ -317,6 +322,10 @@ impl Tee for FakeTee {
             Command::Status => Ok(Reply::Status(state.status())),
             Command::Enrol { .. } => state.enrol(),
             Command::Unlock => state.unlock(),
+            Command::Authenticate { .. } => Ok(match state.unlock()? {
+                Reply::Unlocked { auth_token, .. } => Reply::Authenticated { auth_token },
+                other => other,
+            }),
             Command::DeviceKey if state.due => Err(TeeError::Denied("activation is due".into())),
             Command::DeviceKey => Ok(Reply::Key(vec![state.keys.1; 32].into())),
             Command::CheckUserdata { digest } => {
@@ -408,17 +417,14 @@ impl Tee for FakeTee {
             }
             Command::GenerateKey { .. } => {
                 let key = EcdsaKey::generate(Curve::P256).unwrap();
-                let public_key = key.public_key_spki().unwrap();
                 // The "leaf" is the bare public key: what a real leaf says is keymint's to test.
-                let chain = std::iter::once(public_key.clone()).chain(state.chain.clone());
-                Ok(Reply::Key {
+                let leaf = key.public_key_spki().unwrap();
+                let chain = std::iter::once(leaf).chain(state.chain.clone());
+                Ok(Reply::Key(KeyCreation {
                     blob: key.to_pkcs8().to_vec().into(),
-                    public_key: public_key.into(),
+                    characteristics: KeyCharacteristics::default(),
                     chain: chain.map(Into::into).collect(),
-                })
-            }
-            Command::Sign { blob, .. } if state.deleted_keys.contains(&blob.to_vec()) => {
-                Err(TeeError::Security("the key was deleted".into()))
+                }))
             }
             Command::Confirm { text, extra, .. } => {
                 state.prompt()?;
@@ -426,11 +432,20 @@ impl Tee for FakeTee {
                 let token = crypto::random_array::<40>().to_vec().into();
                 Ok(Reply::Confirmed(Confirmation { message, token }))
             }
-            Command::Sign { blob, message, fixed, .. } => {
-                let key = EcdsaKey::from_pkcs8(Curve::P256, &blob)
+            Command::Begin { key: KeySource::Blob(blob), .. } => {
+                if state.deleted_keys.contains(&blob) {
+                    return Ok(Reply::Refused(ErrorCode::InvalidKeyBlob));
+                }
+                state.operations.push(blob.into_vec());
+                let operation = state.operations.len() as u64 - 1;
+                let params = Authorizations::default();
+                Ok(Reply::Begun(BegunOperation { operation, params }))
+            }
+            Command::Finish { operation, input, .. } => {
+                let blob = &state.operations[operation as usize];
+                let key = EcdsaKey::from_pkcs8(Curve::P256, blob)
                     .map_err(|_| TeeError::Security("not a key of this device".into()))?;
-                let signature = if fixed { key.sign_fixed(&message) } else { key.sign(&message) };
-                Ok(Reply::Signature(signature.unwrap().into()))
+                Ok(Reply::Output(key.sign(&input).unwrap().into()))
             }
             Command::DeleteKey { blob } => {
                 state.deleted_keys.push(blob.into_vec());
@@ -439,6 +454,7 @@ impl Tee for FakeTee {
             Command::DeviceChain => {
                 Ok(Reply::Chain(state.chain.iter().cloned().map(Into::into).collect()))
             }
+            _ => Ok(Reply::Refused(ErrorCode::Unimplemented)),
         }
     }
 }

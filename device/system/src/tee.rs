@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tee_api::clock::SecureTime;
 use tee_api::gatekeeper::{self, Status};
-use tee_api::keymint::{self, KeyRules};
+use tee_api::keymint::{
+    self, Algorithm, Authorizations, Bytes, Digest, EcCurve, KeyPurpose, KeySource,
+};
 use tee_api::ui::Confirmation;
 use tee_api::{Protocol, TeeError};
 use tee_client::{Identity, Installed, Target};
@@ -63,6 +65,7 @@ impl Tee for TeeSocket {
         match command {
             gatekeeper::Command::Enrol { .. }
             | gatekeeper::Command::Unlock
+            | gatekeeper::Command::Authenticate { .. }
             | gatekeeper::Command::SetBootLock { .. } => {
                 self.prompt::<gatekeeper::Gatekeeper>(command)
             }
@@ -104,6 +107,29 @@ impl Tee for TeeSocket {
 fn unexpected<T>() -> Result<T, TeeError> {
     Err(TeeError::Communication("the answer does not belong to the question".into()))
 }
+
+/// The system's own keys: ECDSA on P-256 with SHA-256, usable without a person. The TEE knows no
+/// date, so their certificates are not bounded.
+fn signing_key() -> Authorizations {
+    Authorizations {
+        purpose: [KeyPurpose::Sign].into(),
+        algorithm: Some(Algorithm::Ec),
+        ec_curve: Some(EcCurve::P256),
+        digest: [Digest::Sha2_256].into(),
+        no_auth_required: true,
+        attestation_application_id: Some(Bytes(APPLICATION_ID.to_vec())),
+        certificate_not_before: Some(0),
+        certificate_not_after: Some(NO_END_MS),
+        ..Authorizations::default()
+    }
+}
+
+/// The system as an application: `AttestationApplicationId` with the one package
+/// `holdfast.system`, version 1, and no signer.
+const APPLICATION_ID: &[u8] =
+    b"\x30\x1a\x31\x16\x30\x14\x04\x0fholdfast.system\x02\x01\x01\x31\x00";
+/// 9999-12-31T23:59:59Z: no end (RFC 5280, 4.1.2.5).
+const NO_END_MS: u64 = 253_402_300_799_000;
 
 impl dyn Tee + '_ {
     /// The state of the locks.
@@ -173,7 +199,7 @@ impl dyn Tee + '_ {
 
     /// A fresh signing key with an attestation over `challenge`: its blob and its chain.
     pub fn attested_key(&self, challenge: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
-        self.generate_key(challenge, KeyRules::default())
+        self.generate_key(challenge, signing_key())
     }
 
     /// The same, and [`Self::delete_key`] makes an end of it that no copy of the blob survives.
@@ -181,18 +207,28 @@ impl dyn Tee + '_ {
         &self,
         challenge: &[u8],
     ) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
-        let rules = KeyRules { rollback_resistance: true, ..KeyRules::default() };
-        self.generate_key(challenge, rules)
+        let params = Authorizations { rollback_resistance: true, ..signing_key() };
+        self.generate_key(challenge, params)
     }
 
     /// The same, for a key that signs only what a person confirmed.
     pub fn confirmation_key(&self, challenge: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
-        self.generate_key(challenge, KeyRules { confirmation: true, ..KeyRules::default() })
+        let trusted_confirmation_required = true;
+        let params = Authorizations { trusted_confirmation_required, ..signing_key() };
+        self.generate_key(challenge, params)
+    }
+
+    /// Calls KeyMint; a refusal by one of its rules is an error.
+    fn ask_keymint(&self, command: keymint::Command) -> Result<keymint::Reply, TeeError> {
+        match self.keymint(command)? {
+            keymint::Reply::Refused(code) => Err(code.into()),
+            reply => Ok(reply),
+        }
     }
 
     /// Makes the key in `blob` useless for good.
     pub fn delete_key(&self, blob: &[u8]) -> Result<(), TeeError> {
-        match self.keymint(keymint::Command::DeleteKey { blob: blob.to_vec().into() })? {
+        match self.ask_keymint(keymint::Command::DeleteKey { blob: blob.to_vec().into() })? {
             keymint::Reply::Done => Ok(()),
             _ => unexpected(),
         }
@@ -201,12 +237,13 @@ impl dyn Tee + '_ {
     fn generate_key(
         &self,
         challenge: &[u8],
-        rules: KeyRules,
+        params: Authorizations,
     ) -> Result<(Vec<u8>, Vec<Vec<u8>>), TeeError> {
-        let challenge = Some(ByteBuf::from(challenge));
-        match self.keymint(keymint::Command::GenerateKey { challenge, rules })? {
-            keymint::Reply::Key { blob, chain, .. } => {
-                Ok((blob.into_vec(), chain.into_iter().map(|der| der.into_vec()).collect()))
+        let attestation_challenge = Some(Bytes::from(challenge));
+        let params = Authorizations { attestation_challenge, ..params };
+        match self.ask_keymint(keymint::Command::GenerateKey { params, attest: None })? {
+            keymint::Reply::Key(key) => {
+                Ok((key.blob.into_vec(), key.chain.into_iter().map(|der| der.into_vec()).collect()))
             }
             _ => unexpected(),
         }
@@ -214,14 +251,37 @@ impl dyn Tee + '_ {
 
     /// An ES256 signature (`r || s`) with the key in `blob`.
     pub fn sign_es256(&self, blob: &[u8], message: &[u8]) -> Result<Vec<u8>, TeeError> {
-        let (blob, message) = (blob.to_vec().into(), message.to_vec().into());
-        match self.keymint(keymint::Command::Sign {
-            blob,
-            message,
-            fixed: true,
-            confirmation: None,
-        })? {
-            keymint::Reply::Signature(signature) => Ok(signature.into_vec()),
+        let signature = self.sign(blob, message, None)?;
+        crypto::ec::to_fixed(crypto::ec::Curve::P256, &signature)
+            .map_err(|error| TeeError::Communication(format!("KeyMint's signature: {error}")))
+    }
+
+    /// An ECDSA signature over SHA-256 (ASN.1 DER).
+    fn sign(
+        &self,
+        blob: &[u8],
+        message: &[u8],
+        confirmation: Option<ByteBuf>,
+    ) -> Result<Vec<u8>, TeeError> {
+        let begin = keymint::Command::Begin {
+            key: KeySource::Blob(ByteBuf::from(blob)),
+            purpose: KeyPurpose::Sign,
+            params: Authorizations {
+                digest: [Digest::Sha2_256].into(),
+                ..Authorizations::default()
+            },
+            token: None,
+        };
+        let keymint::Reply::Begun(begun) = self.ask_keymint(begin)? else { return unexpected() };
+        let finish = keymint::Command::Finish {
+            operation: begun.operation,
+            input: ByteBuf::from(message),
+            signature: None,
+            token: None,
+            confirmation,
+        };
+        match self.ask_keymint(finish)? {
+            keymint::Reply::Output(signature) => Ok(signature.into_vec()),
             _ => unexpected(),
         }
     }
@@ -229,7 +289,8 @@ impl dyn Tee + '_ {
     /// Asks the person to confirm `text` for the key in `blob`.
     pub fn confirm(&self, blob: &[u8], text: &str, extra: &[u8]) -> Result<Confirmation, TeeError> {
         let (blob, extra) = (ByteBuf::from(blob), ByteBuf::from(extra));
-        match self.keymint(keymint::Command::Confirm { blob, text: text.to_owned(), extra })? {
+        let (text, params) = (text.to_owned(), Authorizations::default());
+        match self.ask_keymint(keymint::Command::Confirm { blob, params, text, extra })? {
             keymint::Reply::Confirmed(given) => Ok(given),
             _ => unexpected(),
         }
@@ -238,16 +299,12 @@ impl dyn Tee + '_ {
     /// An ECDSA signature (ASN.1 DER) over what a person confirmed, with the key in `blob`.
     pub fn sign_confirmed(&self, blob: &[u8], given: &Confirmation) -> Result<Vec<u8>, TeeError> {
         let Confirmation { message, token } = given.clone();
-        let (blob, confirmation) = (ByteBuf::from(blob), Some(token));
-        match self.keymint(keymint::Command::Sign { blob, message, fixed: false, confirmation })? {
-            keymint::Reply::Signature(signature) => Ok(signature.into_vec()),
-            _ => unexpected(),
-        }
+        self.sign(blob, &message, Some(token))
     }
 
     /// The certificate chain of the device key (DER, device first); empty in the factory.
     pub fn device_chain(&self) -> Result<Vec<Vec<u8>>, TeeError> {
-        match self.keymint(keymint::Command::DeviceChain)? {
+        match self.ask_keymint(keymint::Command::DeviceChain)? {
             keymint::Reply::Chain(chain) => {
                 Ok(chain.into_iter().map(|der| der.into_vec()).collect())
             }

@@ -61,6 +61,13 @@ pub enum Command {
     /// Asks for the PIN, password or pattern on the trusted screen; a right one releases the CE key.
     /// → `Unlocked`, `Wrong` or `Throttled`
     Unlock,
+    /// Asks for the PIN, password or pattern on the trusted screen, as proof for one operation or
+    /// for a while: counted and throttled as [`Self::Unlock`]. → `Authenticated`, `Wrong` or
+    /// `Throttled`
+    Authenticate {
+        /// The operation that it is for, [`crate::keymint::BegunOperation`]; 0 for none.
+        challenge: u64,
+    },
     /// The key of the device-encrypted area; exists from the first boot after a reset. → `Key`
     DeviceKey,
     /// The userdata partition as it was read: does it match what was last committed?
@@ -143,6 +150,11 @@ pub enum Reply {
         /// Android's hardware auth token, 69 bytes.
         auth_token: ByteBuf,
     },
+    /// A right PIN.
+    Authenticated {
+        /// Android's hardware auth token, 69 bytes.
+        auth_token: ByteBuf,
+    },
     /// A wrong PIN.
     Wrong {
         /// Wrong ones so far.
@@ -175,6 +187,8 @@ pub enum Reply {
 pub struct Status {
     /// A screen lock is set.
     pub enrolled: bool,
+    /// The secure id of who set it: what keys are bound to. Another one after each enrolment.
+    pub secure_user_id: Option<u64>,
     /// The right PIN was given since power-on.
     pub unlocked_once: bool,
     /// Wrong PINs in a row.

@@ -515,7 +515,12 @@ fn commands() -> [(TaId, Vec<Vec<u8>>); 2] {
         Gate::Provision { ticket_key: bytes(91) },
     ];
     let key = [
-        Key::Sign { blob: bytes(300), message: bytes(64), fixed: true, confirmation: None },
+        Key::Begin {
+            key: keymint::KeySource::Blob(bytes(300)),
+            purpose: keymint::KeyPurpose::Sign,
+            params: keymint::Authorizations::default(),
+            token: None,
+        },
         Key::FactoryInstall { chain: vec![bytes(40), bytes(40)] },
     ];
     let gate = gate.iter().map(|command| encoded(command).into_vec()).collect();

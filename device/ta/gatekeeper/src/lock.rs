@@ -25,6 +25,7 @@ const SEALING_KEY: Attributes =
     Attributes::new(KeyType::Aes256, Usage::ENCRYPT.union(Usage::DECRYPT));
 const TITLE_ENROL: &str = "Set the screen lock";
 const TITLE_UNLOCK: &str = "Unlock";
+const TITLE_AUTHENTICATE: &str = "Authenticate";
 
 /// The sealed synthetic password.
 #[derive(Serialize, Deserialize)]
@@ -35,6 +36,20 @@ struct Record {
     /// The user's secure id: another one after each enrolment.
     sid: u64,
     sealed: ByteBuf,
+}
+
+/// What a right PIN is to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Proof {
+    /// Release the CE key.
+    Unlock,
+    /// Prove that the person is there, for this operation; 0 for none.
+    Operation(u64),
+}
+
+/// The secure id of whoever set the screen lock; `None` where none is set.
+pub(crate) fn secure_user_id(context: &mut Context<'_>) -> Result<Option<u64>, TeeError> {
+    Ok(context.record_get::<Record>(OBJECT)?.map(|record| record.sid))
 }
 
 /// Whether a screen lock is set.
@@ -127,8 +142,8 @@ fn store(context: &mut Context<'_>, kind: LockKind, pin: &str) -> Result<(), Tee
     context.record_put(OBJECT, &Record { kind, salt, sid, sealed })
 }
 
-/// Asks for the PIN, password or pattern; a right one releases the CE key.
-pub(crate) fn unlock(context: &mut Context<'_>) -> Result<Step<App>, TeeError> {
+/// Asks for the PIN, password or pattern; a right one gives `proof`.
+pub(crate) fn unlock(context: &mut Context<'_>, proof: Proof) -> Result<Step<App>, TeeError> {
     let (record, failures) = match allow_guess(context)? {
         Ok(allowed) => allowed,
         Err(throttled) => return Ok(Step::Done(throttled)),
@@ -139,9 +154,13 @@ pub(crate) fn unlock(context: &mut Context<'_>) -> Result<Step<App>, TeeError> {
         1 => format!("{verb} your {name}. The last one was wrong."),
         count => format!("{verb} your {name}. The last {count} were wrong."),
     };
-    let question = Question::new(TITLE_UNLOCK, &detail, input(record.kind));
-    Ok(Step::ask(question, |app: &mut App, context, pin| {
-        let reply = guess(context, &pin)?;
+    let title = match proof {
+        Proof::Unlock => TITLE_UNLOCK,
+        Proof::Operation(_) => TITLE_AUTHENTICATE,
+    };
+    let question = Question::new(title, &detail, input(record.kind));
+    Ok(Step::ask(question, move |app: &mut App, context, pin| {
+        let reply = guess(context, &pin, proof)?;
         app.unlocked_once |= matches!(reply, Reply::Unlocked { .. });
         Ok(Step::Done(reply))
     }))
@@ -162,7 +181,7 @@ fn allow_guess(
     })
 }
 
-fn guess(context: &mut Context<'_>, pin: &str) -> Result<Reply, TeeError> {
+fn guess(context: &mut Context<'_>, pin: &str, proof: Proof) -> Result<Reply, TeeError> {
     // Much may have happened while the person typed: lost mode, another wrong PIN.
     let (record, failures) = match allow_guess(context)? {
         Ok(allowed) => allowed,
@@ -173,7 +192,7 @@ fn guess(context: &mut Context<'_>, pin: &str) -> Result<Reply, TeeError> {
     match open(context, &record, pin)? {
         Some(password) => {
             throttle::clear(context)?;
-            unlocked(context, &record, &password)
+            proved(context, &record, &password, proof)
         }
         None => Ok(Reply::Wrong {
             failures: failures.count(),
@@ -182,15 +201,24 @@ fn guess(context: &mut Context<'_>, pin: &str) -> Result<Reply, TeeError> {
     }
 }
 
-fn unlocked(
+fn proved(
     context: &mut Context<'_>,
     record: &Record,
     password: &Secret<32>,
+    proof: Proof,
 ) -> Result<Reply, TeeError> {
-    let key = subkey::subkey(password, subkey::CE_KEY);
-    let uptime_ms = context.uptime()?.as_millis() as u64;
-    let token = token::password_token(context, record.sid, uptime_ms)?;
-    Ok(Reply::Unlocked { ce_key: ByteBuf::from(*key.expose()), auth_token: ByteBuf::from(token) })
+    let token = |context: &mut Context<'_>, challenge| {
+        token::password_token(context, record.sid, challenge).map(ByteBuf::from)
+    };
+    Ok(match proof {
+        Proof::Operation(challenge) => {
+            Reply::Authenticated { auth_token: token(context, challenge)? }
+        }
+        Proof::Unlock => {
+            let ce_key = ByteBuf::from(*subkey::subkey(password, subkey::CE_KEY).expose());
+            Reply::Unlocked { ce_key, auth_token: token(context, 0)? }
+        }
+    })
 }
 
 /// The synthetic password, if `pin` is the right one.

@@ -52,7 +52,10 @@ impl TrustedApplication for App {
     ) -> Result<Step<Self>, TeeError> {
         match command {
             Command::Enrol { kind } => lock::enrol(context, kind),
-            Command::Unlock => lock::unlock(context),
+            Command::Unlock => lock::unlock(context, lock::Proof::Unlock),
+            Command::Authenticate { challenge } => {
+                lock::unlock(context, lock::Proof::Operation(challenge))
+            }
             Command::SetBootLock { locked } => bootloader::set_lock(context, locked),
             command => self.invoke(context, session, command).map(Step::Done),
         }
@@ -67,7 +70,10 @@ impl TrustedApplication for App {
         let done = |()| Reply::Done;
         match command {
             Command::Status => self.status(context),
-            Command::Enrol { .. } | Command::Unlock | Command::SetBootLock { .. } => {
+            Command::Enrol { .. }
+            | Command::Unlock
+            | Command::Authenticate { .. }
+            | Command::SetBootLock { .. } => {
                 Err(TeeError::BadState("this command asks the person".into()))
             }
             Command::DeviceKey => device_key(context),
@@ -98,8 +104,10 @@ impl App {
     fn status(&self, context: &mut Context<'_>) -> Result<Reply, TeeError> {
         let policy = policy::load(context)?;
         let failures = throttle::load(context)?;
+        let secure_user_id = lock::secure_user_id(context)?;
         Ok(Reply::Status(Status {
-            enrolled: lock::is_set(context)?,
+            enrolled: secure_user_id.is_some(),
+            secure_user_id,
             unlocked_once: self.unlocked_once,
             failures: failures.count(),
             retry_after_ms: failures.retry_after_ms(context)?,

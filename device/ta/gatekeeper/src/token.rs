@@ -1,28 +1,25 @@
-//! Android's hardware auth token: 69 bytes that say who proved themselves, how and when.
+//! Android's hardware auth token: who proved themselves, how and when.
 
+use keymint::{AuthenticatorType, HardwareAuthToken};
 use tee_sdk::{Context, TeeError};
 
-/// Bytes of a token.
-pub(crate) const TOKEN_BYTES: usize = 69;
-/// `HardwareAuthenticatorType::PASSWORD`.
-const PASSWORD: u32 = 1;
-
-/// A token for the user `sid` at `uptime_ms`: `version u8 | challenge u64 | user id u64 |
-/// authenticator id u64 | type u32 BE | time u64 BE | HMAC-SHA-256`. The three 64-bit numbers
-/// in front are in the machine's own order, as Android packs them.
+/// A token that the user `sid` gave the right PIN just now, for the operation `challenge` (0: for
+/// none).
 pub(crate) fn password_token(
     context: &mut Context<'_>,
     sid: u64,
-    uptime_ms: u64,
+    challenge: u64,
 ) -> Result<Vec<u8>, TeeError> {
-    let mut token = Vec::with_capacity(TOKEN_BYTES);
-    token.push(0);
-    token.extend(0_u64.to_ne_bytes());
-    token.extend(sid.to_ne_bytes());
-    token.extend(0_u64.to_ne_bytes());
-    token.extend(PASSWORD.to_be_bytes());
-    token.extend(uptime_ms.to_be_bytes());
-    let mac = context.auth_token_key()?.mac(context, &token)?;
-    token.extend(mac);
-    Ok(token)
+    let mut token = HardwareAuthToken {
+        challenge,
+        user_id: sid,
+        authenticator_id: 0,
+        authenticator_type: AuthenticatorType::PASSWORD,
+        timestamp_ms: context.uptime()?.as_millis() as u64,
+        mac: [0; 32],
+    };
+    let mac = context.auth_token_key()?.mac(context, &token.signed())?;
+    token.mac =
+        mac[..].try_into().map_err(|_| TeeError::Communication("a MAC without 32 bytes".into()))?;
+    Ok(token.to_bytes().to_vec())
 }

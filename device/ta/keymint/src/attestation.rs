@@ -2,6 +2,7 @@
 
 use crate::factory;
 use crate::keymint::ECDSA_SHA_256;
+use crate::keymint::KeyRules;
 use keyattest::x509::{
     Certificate, CertificateParams, SignatureAlgorithm, Spki, build_certificate,
 };
@@ -11,7 +12,6 @@ use keyattest::{
 };
 use serde_bytes::ByteBuf;
 use tee_api::boot::{BootInfo, BootState};
-use tee_api::keymint::KeyRules;
 use tee_sdk::{Context, TeeError};
 
 /// KeyMint 3.

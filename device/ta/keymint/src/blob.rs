@@ -21,9 +21,9 @@
 //! Neither KEK nor private key is ever in this process: the engine of the trusted OS derives the
 //! one and unwraps the other.
 
+use crate::keymint::KeyRules;
 use serde_bytes::ByteBuf;
 use tee_api::boot::{BootInfo, BootState};
-use tee_api::keymint::KeyRules;
 use tee_sdk::engine::{Attributes, Key, KeyType, Usage, Wrapping};
 use tee_sdk::{Context, Placement, TeeError, Zeroizing};
 

@@ -3,7 +3,7 @@
 mod confirmation;
 
 use crate::keymint::KeyMintTa;
-use crypto::sign::{Curve, EcdsaKey, Hash, ecdsa_verify, es256_verify};
+use crypto::sign::{Curve, EcdsaKey, Hash, ecdsa_verify};
 use keyattest::x509::{
     Certificate, CertificateParams, Name, SerialNumber, SignatureAlgorithm, Spki, Validity,
     build_certificate,
@@ -12,7 +12,10 @@ use keyattest::{SecurityLevel, VerifiedBootState, verify_chain};
 use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 use tee_api::boot::{BootInfo, BootState};
-use tee_api::keymint::{Command, KeyMint, KeyRules, Reply};
+use tee_api::keymint::{
+    Algorithm, Authorizations, Bytes, Command, Digest, EcCurve, KeyCreation, KeyMint, KeyPurpose,
+    KeySource, Reply,
+};
 use tee_sdk::testing::{FakeOs, Harness};
 use tee_sdk::{Protocol, TeeError};
 
@@ -81,26 +84,68 @@ fn device(maker: &Maker) -> (FakeOs, Harness<KeyMintTa>) {
     (os, ta)
 }
 
-fn generate(
+/// What the system's own keys are.
+fn params() -> Authorizations {
+    Authorizations {
+        purpose: [KeyPurpose::Sign].into(),
+        algorithm: Some(Algorithm::Ec),
+        ec_curve: Some(EcCurve::P256),
+        digest: [Digest::Sha2_256].into(),
+        no_auth_required: true,
+        attestation_challenge: Some(Bytes::from(b"x")),
+        ..Authorizations::default()
+    }
+}
+
+/// A key's blob, public key and chain.
+fn generate_with(
     ta: &mut Harness<KeyMintTa>,
-    challenge: Option<&[u8]>,
+    params: Authorizations,
 ) -> (ByteBuf, Vec<u8>, Vec<ByteBuf>) {
-    let challenge = challenge.map(ByteBuf::from);
-    match ta.call(&Command::GenerateKey { challenge, rules: KeyRules::default() }).unwrap() {
-        Reply::Key { blob, public_key, chain } => (blob, public_key.into_vec(), chain),
+    match ta.call(&Command::GenerateKey { params, attest: None }).unwrap() {
+        Reply::Key(KeyCreation { blob, chain, .. }) => {
+            let leaf = Certificate::parse(&chain[0]).unwrap();
+            (blob, leaf.public_key().as_der().to_vec(), chain)
+        }
         other => panic!("not a key: {other:?}"),
     }
 }
 
-fn sign(ta: &mut Harness<KeyMintTa>, blob: &[u8], fixed: bool) -> Result<Vec<u8>, TeeError> {
-    let message = ByteBuf::from(*b"message");
-    match ta.call(&Command::Sign {
-        blob: ByteBuf::from(blob),
-        message,
-        fixed,
-        confirmation: None,
-    })? {
-        Reply::Signature(signature) => Ok(signature.into_vec()),
+fn generate(
+    ta: &mut Harness<KeyMintTa>,
+    challenge: Option<&[u8]>,
+) -> (ByteBuf, Vec<u8>, Vec<ByteBuf>) {
+    let challenge = Some(Bytes::from(challenge.unwrap_or(b"x")));
+    generate_with(ta, Authorizations { attestation_challenge: challenge, ..params() })
+}
+
+fn sign(ta: &mut Harness<KeyMintTa>, blob: &[u8]) -> Result<Vec<u8>, TeeError> {
+    sign_message(ta, blob, b"message", None)
+}
+
+fn sign_message(
+    ta: &mut Harness<KeyMintTa>,
+    blob: &[u8],
+    message: &[u8],
+    confirmation: Option<&ByteBuf>,
+) -> Result<Vec<u8>, TeeError> {
+    let begin = Command::Begin {
+        key: KeySource::Blob(ByteBuf::from(blob)),
+        purpose: KeyPurpose::Sign,
+        params: Authorizations { digest: [Digest::Sha2_256].into(), ..Authorizations::default() },
+        token: None,
+    };
+    let operation = match ta.call(&begin)? {
+        Reply::Begun(begun) => begun.operation,
+        Reply::Refused(code) => return Err(code.into()),
+        other => panic!("not an operation: {other:?}"),
+    };
+    let input = ByteBuf::from(message);
+    let confirmation = confirmation.cloned();
+    let finish = Command::Finish { operation, input, signature: None, token: None, confirmation };
+    match ta.call(&finish)? {
+        Reply::Output(signature) => Ok(signature.into_vec()),
+        Reply::Refused(code) => Err(code.into()),
         other => panic!("not a signature: {other:?}"),
     }
 }
@@ -140,16 +185,14 @@ fn s2_1_2_an_unlocked_device_says_so() {
 }
 
 #[test]
-fn signs_in_both_forms_after_a_restart() {
+fn signs_after_a_restart() {
     let maker = Maker::new();
     let (os, mut ta) = device(&maker);
-    let (blob, public_key, chain) = generate(&mut ta, None);
-    assert_eq!(chain, Vec::<ByteBuf>::new());
+    let (blob, public_key, _) = generate(&mut ta, None);
     os.power_cycle();
     let mut ta = os.start();
-    let der = sign(&mut ta, &blob, false).unwrap();
+    let der = sign(&mut ta, &blob).unwrap();
     ecdsa_verify(Curve::P256, Hash::Sha256, &public_key, b"message", &der).unwrap();
-    es256_verify(&public_key, b"message", &sign(&mut ta, &blob, true).unwrap()).unwrap();
 }
 
 #[test]
@@ -164,11 +207,11 @@ fn refuses_a_blob_under_another_root_of_trust() {
     ];
     for change in others {
         os.set_boot_info(Some(booted(change)));
-        assert!(matches!(sign(&mut ta, &blob, false), Err(TeeError::Security(_))));
+        assert!(matches!(sign(&mut ta, &blob), Err(TeeError::Security(_))));
     }
     // Another version of the same maker's system has another vbmeta digest: that is allowed.
     os.set_boot_info(Some(booted(|info| info.verified_boot_hash[0] ^= 1)));
-    assert!(sign(&mut ta, &blob, false).is_ok());
+    assert!(sign(&mut ta, &blob).is_ok());
 }
 
 #[test]
@@ -183,12 +226,12 @@ fn refuses_a_blob_of_newer_software_and_takes_one_of_older() {
     for change in newer {
         os.set_boot_info(Some(booted(change)));
         let (newer, ..) = generate(&mut ta, None);
-        assert!(sign(&mut ta, &blob, false).is_ok());
+        assert!(sign(&mut ta, &blob).is_ok());
         os.set_boot_info(Some(booted(|_| ())));
-        assert!(matches!(sign(&mut ta, &newer, false), Err(TeeError::Security(_))));
+        assert!(matches!(sign(&mut ta, &newer), Err(TeeError::Security(_))));
     }
     os.set_boot_info(Some(booted(|info| info.os_version = 0)));
-    assert!(sign(&mut ta, &blob, false).is_ok());
+    assert!(sign(&mut ta, &blob).is_ok());
 }
 
 #[test]
@@ -197,7 +240,7 @@ fn refuses_a_blob_of_another_device() {
     let (_, mut ta) = device(&maker);
     let (_, mut other) = device(&maker);
     let (blob, ..) = generate(&mut ta, None);
-    assert!(matches!(sign(&mut other, &blob, false), Err(TeeError::Security(_))));
+    assert!(matches!(sign(&mut other, &blob), Err(TeeError::Security(_))));
 }
 
 #[test]
@@ -207,10 +250,10 @@ fn refuses_every_altered_and_every_cut_blob() {
     for bit in 0..blob.len() * 8 {
         let mut altered = blob.to_vec();
         altered[bit / 8] ^= 1 << (bit % 8);
-        assert!(matches!(sign(&mut ta, &altered, false), Err(TeeError::Security(_))), "{bit}");
+        assert!(matches!(sign(&mut ta, &altered), Err(TeeError::Security(_))), "{bit}");
     }
     for length in 0..blob.len() {
-        assert!(matches!(sign(&mut ta, &blob[..length], false), Err(TeeError::Security(_))));
+        assert!(matches!(sign(&mut ta, &blob[..length]), Err(TeeError::Security(_))));
     }
 }
 
@@ -282,10 +325,7 @@ fn a_power_cut_during_installation_leaves_the_device_in_the_factory() {
 fn attests_nothing_before_it_is_provisioned_or_booted() {
     let (maker, os) = (Maker::new(), FakeOs::in_factory());
     let mut ta = os.start::<KeyMintTa>();
-    let challenge = || Command::GenerateKey {
-        challenge: Some(ByteBuf::from(*b"x")),
-        rules: KeyRules::default(),
-    };
+    let challenge = || Command::GenerateKey { params: params(), attest: None };
     assert!(matches!(ta.call(&challenge()), Err(TeeError::BadState(_))));
     assert!(matches!(ta.call(&Command::DeviceChain), Err(TeeError::BadState(_))));
     let (os, mut ta) = device(&maker);
@@ -299,10 +339,9 @@ fn attests_nothing_before_it_is_provisioned_or_booted() {
 fn refuses_a_challenge_of_129_bytes() {
     let (_, mut ta) = device(&Maker::new());
     assert_eq!(generate(&mut ta, Some(&[1; 128])).2.len(), 4);
-    let long = Command::GenerateKey {
-        challenge: Some(ByteBuf::from([1; 129])),
-        rules: KeyRules::default(),
-    };
+    let attestation_challenge = Some(Bytes::from(&[1; 129]));
+    let params = Authorizations { attestation_challenge, ..params() };
+    let long = Command::GenerateKey { params, attest: None };
     assert!(matches!(ta.call(&long), Err(TeeError::BadParameters(_))));
 }
 
@@ -322,7 +361,7 @@ proptest! {
         let mut ta = FakeOs::new().start::<KeyMintTa>();
         let _ = ta.call_raw(&bytes);
         let blob = ByteBuf::from(bytes);
-        let _ = ta.call(&Command::Sign { blob, message: ByteBuf::new(), fixed: false, confirmation: None });
+        let _ = sign(&mut ta, &blob);
     }
 }
 
@@ -344,33 +383,24 @@ fn booted(change: impl FnOnce(&mut BootInfo)) -> BootInfo {
 
 #[test]
 fn s3_1_2_a_rollback_resistant_key_is_gone_once_it_is_deleted_and_no_copy_brings_it_back() {
-    let os = FakeOs::new();
-    let mut ta: Harness<KeyMintTa> = os.start();
-    let mut generate = || {
-        let command = Command::GenerateKey {
-            challenge: None,
-            rules: KeyRules { rollback_resistance: true, ..KeyRules::default() },
-        };
-        match ta.call(&command).unwrap() {
-            Reply::Key { blob, .. } => blob,
-            other => panic!("not a key: {other:?}"),
-        }
-    };
-    let (first, second) = (generate(), generate());
-    assert!(sign(&mut ta, &first, false).is_ok() && sign(&mut ta, &second, false).is_ok());
+    let (os, mut ta) = device(&Maker::new());
+    let params = Authorizations { rollback_resistance: true, ..params() };
+    let (first, ..) = generate_with(&mut ta, params.clone());
+    let (second, ..) = generate_with(&mut ta, params);
+    assert!(sign(&mut ta, &first).is_ok() && sign(&mut ta, &second).is_ok());
     // Its rules, behind version, derivation input and versions, are its own.
     let mut as_plain = first.clone();
     as_plain[1 + 32 + 12] = 0;
-    assert!(matches!(sign(&mut ta, &as_plain, false), Err(TeeError::Security(_))));
+    assert!(matches!(sign(&mut ta, &as_plain), Err(TeeError::Security(_))));
     os.keep_files(false);
-    assert!(matches!(sign(&mut ta, &first, false), Err(TeeError::Communication(_))));
+    assert!(matches!(sign(&mut ta, &first), Err(TeeError::Communication(_))));
     os.keep_files(true);
     for _ in 0..2 {
         let deleted = ta.call(&Command::DeleteKey { blob: first.clone() });
         assert!(matches!(deleted, Ok(Reply::Done)));
-        assert!(matches!(sign(&mut ta, &first, false), Err(TeeError::Security(_))));
+        assert!(matches!(sign(&mut ta, &first), Err(TeeError::Security(_))));
     }
-    assert!(sign(&mut ta, &second, false).is_ok());
+    assert!(sign(&mut ta, &second).is_ok());
     for malformed in [&[][..], &[2; 20], &[9; 60]] {
         let refused = ta.call(&Command::DeleteKey { blob: ByteBuf::from(malformed) });
         assert!(matches!(refused, Err(TeeError::Security(_))));

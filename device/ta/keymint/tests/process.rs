@@ -1,14 +1,16 @@
 //! KeyMint as it really runs: its own process, locked in, with a trusted OS at the other end.
 
 use board::channel;
-use crypto::sign::{Curve, Hash, ecdsa_verify, es256_verify};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde_bytes::ByteBuf;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command as Process};
 use tee_api::Login;
-use tee_api::keymint::{Command, KeyMint, KeyRules, Reply};
+use tee_api::keymint::{
+    Algorithm, Authorizations, Bytes, Command, Digest, EcCurve, KeyMint, KeyPurpose, KeySource,
+    Reply,
+};
 use tee_api::ta::{CHANNEL_FD, FromTa, SyscallReply, ToTa};
 use tee_sdk::testing::FakeOs;
 use tee_sdk::{Protocol, TeeError, TrustedOs};
@@ -79,26 +81,39 @@ impl Drop for Ta {
 fn makes_keys_and_signs_behind_its_locks_and_ends_with_its_channel() {
     let mut ta = Ta::start();
     ta.request(&ToTa::Open { session: 1, login: Login::User { uid: 0 } }).unwrap();
-    let Ok(Reply::Key { blob, public_key, .. }) =
-        ta.call(&Command::GenerateKey { challenge: None, rules: KeyRules::default() })
-    else {
-        panic!("no key");
+    let params = Authorizations {
+        purpose: [KeyPurpose::Sign].into(),
+        algorithm: Some(Algorithm::Ec),
+        ec_curve: Some(EcCurve::P256),
+        digest: [Digest::Sha2_256].into(),
+        no_auth_required: true,
+        certificate_not_before: Some(0),
+        certificate_not_after: Some(253_402_300_799_000),
+        ..Authorizations::default()
     };
-    let mut sign = |fixed| {
-        let message = ByteBuf::from(*b"message");
-        match ta.call(&Command::Sign { blob: blob.clone(), message, fixed, confirmation: None }) {
-            Ok(Reply::Signature(signature)) => signature,
-            other => panic!("no signature: {other:?}"),
-        }
+    let generate =
+        |params: &Authorizations| Command::GenerateKey { params: params.clone(), attest: None };
+    let Ok(Reply::Key(key)) = ta.call(&generate(&params)) else { panic!("no key") };
+    let begin = Command::Begin {
+        key: KeySource::Blob(key.blob),
+        purpose: KeyPurpose::Sign,
+        params: Authorizations { digest: [Digest::Sha2_256].into(), ..Authorizations::default() },
+        token: None,
     };
-    let der = sign(false);
-    ecdsa_verify(Curve::P256, Hash::Sha256, &public_key, b"message", &der).unwrap();
-    es256_verify(&public_key, b"message", &sign(true)).unwrap();
+    let Ok(Reply::Begun(begun)) = ta.call(&begin) else { panic!("no operation") };
+    let finish = Command::Finish {
+        operation: begun.operation,
+        input: ByteBuf::from(*b"message"),
+        signature: None,
+        token: None,
+        confirmation: None,
+    };
+    let Ok(Reply::Output(signature)) = ta.call(&finish) else { panic!("no signature") };
+    assert_eq!(signature[0], 0x30);
 
-    let refused = ta.call(&Command::GenerateKey {
-        challenge: Some(ByteBuf::from(*b"x")),
-        rules: KeyRules::default(),
-    });
+    let attestation_challenge = Some(Bytes::from(b"x"));
+    let attested = Authorizations { attestation_challenge, ..params };
+    let refused = ta.call(&generate(&attested));
     assert!(matches!(refused, Err(TeeError::BadState(_))), "{refused:?}");
 
     ta.channel = None;

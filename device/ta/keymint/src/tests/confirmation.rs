@@ -2,15 +2,9 @@
 
 use super::*;
 
-const MUST_CONFIRM: KeyRules = KeyRules { rollback_resistance: false, confirmation: true };
-
 /// A key that needs confirmation, its public key and its chain.
-fn careful_key(ta: &mut Harness<KeyMintTa>) -> (ByteBuf, ByteBuf, Vec<ByteBuf>) {
-    let challenge = Some(ByteBuf::from(*b"challenge"));
-    match ta.call(&Command::GenerateKey { challenge, rules: MUST_CONFIRM }).unwrap() {
-        Reply::Key { blob, public_key, chain } => (blob, public_key, chain),
-        other => panic!("{other:?}"),
-    }
+fn careful_key(ta: &mut Harness<KeyMintTa>) -> (ByteBuf, Vec<u8>, Vec<ByteBuf>) {
+    generate_with(ta, Authorizations { trusted_confirmation_required: true, ..params() })
 }
 
 const TEXT: &str = "Pay 12.50 € to Jo";
@@ -18,7 +12,8 @@ const TEXT: &str = "Pay 12.50 € to Jo";
 fn confirm(os: &FakeOs, ta: &mut Harness<KeyMintTa>, blob: &ByteBuf) -> (ByteBuf, ByteBuf) {
     os.will_type("");
     let extra = ByteBuf::from(*b"nonce");
-    match ta.call(&Command::Confirm { blob: blob.clone(), text: TEXT.into(), extra }).unwrap() {
+    let (blob, params) = (blob.clone(), Authorizations::default());
+    match ta.call(&Command::Confirm { blob, params, text: TEXT.into(), extra }).unwrap() {
         Reply::Confirmed(given) => (given.message, given.token),
         other => panic!("{other:?}"),
     }
@@ -30,11 +25,7 @@ fn sign_confirmed(
     message: &ByteBuf,
     token: Option<&ByteBuf>,
 ) -> Result<Vec<u8>, TeeError> {
-    let (blob, message, confirmation) = (blob.clone(), message.clone(), token.cloned());
-    match ta.call(&Command::Sign { blob, message, fixed: false, confirmation })? {
-        Reply::Signature(signature) => Ok(signature.into_vec()),
-        other => panic!("{other:?}"),
-    }
+    super::sign_message(ta, blob, message, token)
 }
 
 fn no_user_confirmation<T: std::fmt::Debug>(tried: Result<T, TeeError>) {
@@ -80,13 +71,11 @@ fn s2_1_1_the_attestation_says_that_confirmation_is_required() {
 #[test]
 fn s2_1_1_only_a_confirmation_key_asks_the_person() {
     let (os, mut ta) = device(&Maker::new());
-    let Reply::Key { blob, .. } =
-        ta.call(&Command::GenerateKey { challenge: None, rules: KeyRules::default() }).unwrap()
-    else {
-        panic!("a key was due")
-    };
+    let (blob, ..) = generate(&mut ta, None);
     let extra = ByteBuf::new();
-    let refused = ta.call(&Command::Confirm { blob: blob.clone(), text: TEXT.into(), extra });
+    let params = Authorizations::default();
+    let refused =
+        ta.call(&Command::Confirm { blob: blob.clone(), params, text: TEXT.into(), extra });
     assert!(matches!(refused, Err(TeeError::BadParameters(_))));
     assert!(os.prompts().is_empty());
     assert!(sign_confirmed(&mut ta, &blob, &ByteBuf::from(*b"any"), None).is_ok());
