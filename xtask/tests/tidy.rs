@@ -22,6 +22,8 @@ const DEVICE_ORDER: &[&str] = &[
     "tee-client",
     "ta-keymint",
     "ta-gatekeeper",
+    "keystore-client",
+    "keystore",
     "vault",
     "device-update",
     "device-link",
