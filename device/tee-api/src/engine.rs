@@ -7,6 +7,10 @@
 //!
 //! What is weak has `Legacy` in its name.
 
+mod call;
+
+pub use call::{Answer, Call, Run, Span};
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::fmt;
@@ -18,6 +22,11 @@ pub const MAX_DATA_BYTES: usize = 64 * 1024;
 pub const MAX_KEYS: usize = 128;
 /// The most operations of a TA at the same time.
 pub const MAX_OPERATIONS: usize = 32;
+/// The most operations in one [`Call::RunAll`]; all its messages together have at most
+/// [`MAX_DATA_BYTES`].
+pub const MAX_RUNS: usize = 64;
+/// The most bytes of a message in shared memory: a megabyte, and a tag behind it.
+pub const MAX_MEMORY_RUN_BYTES: u32 = (1 << 20) + 16;
 /// The longest label of a derivation, and the longest name of a stored key, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 
@@ -394,204 +403,4 @@ pub enum Operation {
     Sign(Scheme),
     /// Checks a signature, which comes with [`Call::Finish`].
     Verify(Scheme),
-}
-
-/// What a TA asks of the engine.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Call {
-    /// A fresh key. → `Handle`
-    Generate {
-        /// Type and usage.
-        attributes: Attributes,
-    },
-    /// A key that the TA made or was given. → `Handle`
-    Import {
-        /// Type and usage.
-        attributes: Attributes,
-        /// The bytes; PKCS#8 of a key pair.
-        material: ByteBuf,
-    },
-    /// A symmetric key that only this TA on this board has. Another type or another usage is
-    /// another key. It is never extractable. → `Handle`
-    DeriveFromHuk {
-        /// What it is for.
-        label: String,
-        /// What it is bound to.
-        context: ByteBuf,
-        /// Type and usage.
-        attributes: Attributes,
-    },
-    /// A key from another key. → `Handle`
-    Derive {
-        /// With [`Usage::DERIVE`].
-        from: Handle,
-        /// How.
-        derivation: Derivation,
-        /// Type and usage. Extractable only where `from` is, or its agreement's secret.
-        attributes: Attributes,
-    },
-    /// The key of hardware auth tokens: the same for all TAs that make or check them, another
-    /// one after each power-on. → `Handle`
-    AuthTokenKey,
-    /// Type, usage and origin. → `Info`
-    Info {
-        /// The key.
-        key: Handle,
-    },
-    /// The public half: SubjectPublicKeyInfo, or of ML-DSA the raw key. → `Bytes`
-    PublicKey {
-        /// The key.
-        key: Handle,
-    },
-    /// The bytes of an extractable key, in the form of [`Call::Import`]. → `Bytes`
-    Export {
-        /// The key.
-        key: Handle,
-    },
-    /// A key under another one. → `Bytes`
-    Wrap {
-        /// With [`Usage::WRAP`].
-        under: Handle,
-        /// What is wrapped.
-        key: Handle,
-        /// How.
-        wrapping: Wrapping,
-    },
-    /// What was wrapped. → `Handle`
-    Unwrap {
-        /// With [`Usage::UNWRAP`].
-        under: Handle,
-        /// From [`Call::Wrap`].
-        wrapped: ByteBuf,
-        /// As it was wrapped.
-        wrapping: Wrapping,
-        /// For [`Wrapping::AesKwp`]: type and usage; with [`Wrapping::AesGcm`] they come along.
-        attributes: Option<Attributes>,
-    },
-    /// A key as this TA's storage may keep it: sealed to this TA on this board and to the name
-    /// of the object. → `Bytes`
-    Seal {
-        /// The key.
-        key: Handle,
-        /// The object's name.
-        name: String,
-    },
-    /// What [`Call::Seal`] gave. → `Handle`
-    Unseal {
-        /// The object's name.
-        name: String,
-        /// Its content.
-        sealed: ByteBuf,
-    },
-    /// Begins an operation. → `Handle`
-    Begin {
-        /// The key; none for a digest.
-        key: Option<Handle>,
-        /// What is done.
-        operation: Operation,
-    },
-    /// Associated data of GCM, before any text. → `Done`
-    Associate {
-        /// The operation.
-        operation: Handle,
-        /// The next piece.
-        data: ByteBuf,
-    },
-    /// A piece of the message. → `Bytes`: what came out so far
-    Update {
-        /// The operation.
-        operation: Handle,
-        /// The next piece.
-        data: ByteBuf,
-    },
-    /// The last piece; the operation is over, whatever comes of it. → `Bytes`: the rest (nothing
-    /// where something was checked), or refused `Security`
-    Finish {
-        /// The operation.
-        operation: Handle,
-        /// The last piece; may be empty.
-        data: ByteBuf,
-        /// What is checked: a MAC, a signature, GCM's tag.
-        tag: Option<ByteBuf>,
-    },
-    /// Begin and finish at once: the way for messages in one piece. → as [`Call::Finish`]. A
-    /// decryption gives nothing unless its tag was right.
-    Run {
-        /// The key; none for a digest.
-        key: Option<Handle>,
-        /// What is done.
-        operation: Operation,
-        /// GCM's associated data.
-        associated: ByteBuf,
-        /// The message.
-        data: ByteBuf,
-        /// What is checked: a MAC, a signature, GCM's tag.
-        tag: Option<ByteBuf>,
-    },
-    /// Ends operations and forgets keys. Unknown handles are no error. → `Done`
-    Close {
-        /// Both kinds.
-        handles: Vec<Handle>,
-    },
-}
-
-impl Call {
-    /// Its name, for people.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Generate { .. } => "generate",
-            Self::Import { .. } => "import",
-            Self::DeriveFromHuk { .. } => "derive from the HUK",
-            Self::Derive { .. } => "derive",
-            Self::AuthTokenKey => "auth token key",
-            Self::Info { .. } => "info",
-            Self::PublicKey { .. } => "public key",
-            Self::Export { .. } => "export",
-            Self::Wrap { .. } => "wrap",
-            Self::Unwrap { .. } => "unwrap",
-            Self::Seal { .. } => "seal",
-            Self::Unseal { .. } => "unseal",
-            Self::Begin { .. } => "begin",
-            Self::Associate { .. } => "associate",
-            Self::Update { .. } => "update",
-            Self::Finish { .. } => "finish",
-            Self::Run { .. } => "run",
-            Self::Close { .. } => "close",
-        }
-    }
-}
-
-impl fmt::Debug for Call {
-    /// Names the call only: the content may be a key or a secret text.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Call({})", self.name())
-    }
-}
-
-/// What the engine answers.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// A key object or an operation.
-    Handle(Handle),
-    /// Bytes.
-    Bytes(ByteBuf),
-    /// About a key.
-    Info(KeyInfo),
-    /// Done.
-    Done,
-}
-
-impl fmt::Debug for Answer {
-    /// Names the kind only: the content may be a key or a secret text.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Handle(_) => "Handle(..)",
-            Self::Bytes(_) => "Bytes(..)",
-            Self::Info(_) => "Info(..)",
-            Self::Done => "Done",
-        })
-    }
 }

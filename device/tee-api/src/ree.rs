@@ -29,6 +29,10 @@ pub enum Request {
         /// CBOR of the TA's command type.
         command: ByteBuf,
     },
+    /// Shares memory with the commands that come on this connection (GlobalPlatform's registered
+    /// shared memory). Beside it goes a memfd that can't shrink, of at most [`MAX_SHARED_BYTES`]; it
+    /// takes the place of an earlier one.
+    Share,
     /// Closes a session.
     Close {
         /// From [`Reply::Opened`].
@@ -57,6 +61,8 @@ pub enum Request {
     List,
 }
 
+/// The most bytes that one connection shares.
+pub const MAX_SHARED_BYTES: u64 = 4 << 20;
 /// The largest image of a trusted application.
 pub const MAX_IMAGE_BYTES: u64 = 16 << 20;
 
@@ -86,6 +92,8 @@ pub enum Reply {
     },
     /// CBOR of the TA's reply type.
     Done(ByteBuf),
+    /// The memory is shared.
+    Shared,
     /// The session is closed.
     Closed,
     /// The system does something with a file and answers [`Request::Filed`].

@@ -14,6 +14,7 @@
 //! ```
 
 pub mod keeper;
+mod memory;
 
 use board::{channel, exec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tee_api::ree::{Reply, Request};
 
+pub use memory::SharedMemory;
 pub use tee_api::ree::Installed;
 pub use tee_api::{Identity, LoginMethod, Protocol, Signer, TaId, TeeError};
 
@@ -128,14 +130,32 @@ pub struct Session<P> {
 impl<P: Protocol> Session<P> {
     /// Runs a command and waits for the TA's reply.
     pub fn call(&self, command: impl Borrow<P::Command>) -> Result<P::Reply, TeeError> {
-        let command = channel::encode(command.borrow())
-            .map_err(|error| TeeError::BadParameters(error.to_string()))?;
+        self.call_sharing(command.borrow(), None)
+    }
+
+    /// The same, with memory that the TEE may work on while the command runs.
+    pub fn call_with_memory(
+        &self,
+        command: impl Borrow<P::Command>,
+        memory: &mut SharedMemory,
+    ) -> Result<P::Reply, TeeError> {
+        self.call_sharing(command.borrow(), Some(memory))
+    }
+
+    fn call_sharing(
+        &self,
+        command: &P::Command,
+        memory: Option<&SharedMemory>,
+    ) -> Result<P::Reply, TeeError> {
+        let command =
+            channel::encode(command).map_err(|error| TeeError::BadParameters(error.to_string()))?;
         let mut open = self.lock();
-        let session = match open.take() {
+        let mut session = match open.take() {
             Some(session) => session,
             None => Open::new(&self.path, self.target)?,
         };
-        let result = session.invoke(command);
+        let shared = memory.map_or(Ok(()), |memory| session.share(memory));
+        let result = shared.and_then(|()| session.invoke(command));
         if !matches!(result, Err(TeeError::TargetDead | TeeError::Communication(_))) {
             *open = Some(session);
         }
@@ -183,15 +203,29 @@ impl Interrupt {
 struct Open {
     connection: Connection,
     session: u32,
+    /// Which memory its connection shares.
+    shared: Option<u64>,
 }
 
 impl Open {
     fn new(path: &Path, Target { uuid, signer, login }: Target) -> Result<Self, TeeError> {
         let connection = Connection::new(path)?;
         match connection.ask(&Request::Open { ta: uuid, signer, login })? {
-            Reply::Opened { session } => Ok(Self { connection, session }),
+            Reply::Opened { session } => Ok(Self { connection, session, shared: None }),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Shares `memory`, unless it was shared last.
+    fn share(&mut self, memory: &SharedMemory) -> Result<(), TeeError> {
+        if self.shared == Some(memory.id) {
+            return Ok(());
+        }
+        match self.connection.ask_with(&Request::Share, &[memory.as_fd()])? {
+            Reply::Shared => self.shared = Some(memory.id),
+            other => return Err(unexpected(&other)),
+        }
+        Ok(())
     }
 
     fn invoke(&self, command: Vec<u8>) -> Result<ByteBuf, TeeError> {
@@ -238,6 +272,7 @@ fn unexpected(reply: &Reply) -> TeeError {
     let kind = match reply {
         Reply::Opened { .. } => "opened",
         Reply::Done(_) => "done",
+        Reply::Shared => "shared",
         Reply::Closed => "closed",
         Reply::File { .. } => "a file's operation",
         Reply::Loaded(_) => "loaded",

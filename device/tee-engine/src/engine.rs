@@ -1,16 +1,17 @@
 //! The engine of one trusted application: its key objects, its operations, and their limits.
 
 use crate::key::Key;
+use crate::names::rsa;
 use crate::operation::Running;
 use crate::{parameters, wrap};
 use crypto::secret::Secret;
 use serde_bytes::ByteBuf;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use tee_api::TeeError;
 use tee_api::engine::{
     Answer, Attributes, Call, Derivation, Handle, Hash, KeyType, MAX_DATA_BYTES, MAX_KEYS,
-    MAX_NAME_BYTES, MAX_OPERATIONS, Operation, Usage,
+    MAX_NAME_BYTES, MAX_OPERATIONS, MAX_RUNS, Operation, Run, Span, Usage,
 };
 use zeroize::Zeroize;
 
@@ -24,11 +25,66 @@ pub trait Roots {
     fn auth_token_key(&self) -> Result<(Secret<32>, Usage), TeeError>;
 }
 
+/// How a call goes on.
+pub enum Next {
+    /// It was answered.
+    Answer(Answer),
+    /// A key is to be made that takes long; [`Engine::insert`] takes it.
+    Generate(Attributes),
+    /// An operation that takes long.
+    Run(Task),
+    /// Several operations; some may have been refused.
+    RunAll(Vec<Result<Task, TeeError>>),
+    /// An operation on a part of shared memory, and where its result goes.
+    RunOnMemory(Task, Span, u32),
+}
+
+/// An operation that is ready to run, on any thread.
+pub struct Task {
+    running: Running,
+    data: ByteBuf,
+    tag: Option<ByteBuf>,
+}
+
+impl Task {
+    /// The result, or why there is none.
+    pub fn run(self) -> Result<ByteBuf, TeeError> {
+        finish(self.running, &self.data, self.tag.as_ref().map(|tag| &tag[..]))
+    }
+
+    /// The same with a message from elsewhere, at whose end a tag of GCM may be; appends the result to `out`, which has nothing
+    /// of it where it is refused.
+    pub fn run_on(self, data: &[u8], out: &mut Vec<u8>) -> Result<(), TeeError> {
+        let before = out.len();
+        let (data, tag) = match (&self.tag, self.running.tag_bytes_to_check()) {
+            (None, Some(bytes)) if data.len() >= bytes => {
+                let (text, tag) = data.split_at(data.len() - bytes);
+                (text, Some(tag))
+            }
+            (tag, _) => (data, tag.as_ref().map(|tag| &tag[..])),
+        };
+        let finished = self.running.finish(data, tag, out);
+        if finished.is_err() {
+            out[before..].zeroize();
+            out.truncate(before);
+        }
+        finished
+    }
+}
+
+/// RSA keys up to this size sign within a quarter of a millisecond.
+const SOON_DONE_RSA_BITS: u32 = 2048;
+
+/// An RSA key takes as long as it takes to find two primes: up to seconds.
+fn is_slow_to_make(key_type: KeyType) -> bool {
+    rsa(key_type).is_some()
+}
+
 /// The key objects and operations of one trusted application. It lasts as long as the
 /// application's process.
 pub struct Engine {
     next: u64,
-    keys: BTreeMap<Handle, Rc<Key>>,
+    keys: BTreeMap<Handle, Arc<Key>>,
     operations: BTreeMap<Handle, Running>,
     /// What stored keys are sealed under, once one was.
     storage: Option<Secret<32>>,
@@ -55,16 +111,87 @@ impl Engine {
         self.keys.len() + self.operations.len()
     }
 
-    /// Answers one call.
-    pub fn call(&mut self, mut call: Call, roots: &dyn Roots) -> Result<Answer, TeeError> {
-        let answer = self.answer(&mut call, roots);
+    /// Answers one call, on this thread. Nobody shares memory here.
+    pub fn call(&mut self, call: Call, roots: &dyn Roots) -> Result<Answer, TeeError> {
+        match self.next(call, roots)? {
+            Next::Answer(answer) => Ok(answer),
+            Next::Generate(attributes) => self.insert(Key::generate(attributes)?),
+            Next::Run(task) => task.run().map(Answer::Bytes),
+            Next::RunAll(tasks) => {
+                Ok(Answer::All(tasks.into_iter().map(|task| task.and_then(Task::run)).collect()))
+            }
+            Next::RunOnMemory(..) => Err(TeeError::BadState("no memory is shared".into())),
+        }
+    }
+
+    /// Answers one call, or gives what another thread may work on.
+    pub fn next(&mut self, mut call: Call, roots: &dyn Roots) -> Result<Next, TeeError> {
+        let next = match &mut call {
+            Call::Generate { attributes } if is_slow_to_make(attributes.key_type) => {
+                self.has_room().map(|()| Next::Generate(*attributes))
+            }
+            Call::Run { key: Some(key), operation, associated, data, tag }
+                if self.is_slow(*key, operation) =>
+            {
+                let (associated, data) = (std::mem::take(associated), std::mem::take(data));
+                let (operation, tag) = (operation.clone(), tag.take());
+                self.task(Run { key: *key, operation, associated, data, tag }).map(Next::Run)
+            }
+            Call::RunAll { runs } => self.tasks(std::mem::take(runs)).map(Next::RunAll),
+            Call::RunOnMemory { run, input, output } => {
+                self.task(run.clone()).map(|task| Next::RunOnMemory(task, *input, *output))
+            }
+            other => self.answer(other, roots).map(Next::Answer),
+        };
         wipe(&mut call);
-        answer
+        next
+    }
+
+    /// Takes a key that was made elsewhere, after [`Next::Generate`].
+    pub fn insert(&mut self, key: Key) -> Result<Answer, TeeError> {
+        self.add(|_| Ok(key))
+    }
+
+    fn tasks(&self, runs: Vec<Run>) -> Result<Vec<Result<Task, TeeError>>, TeeError> {
+        let bytes = |run: &Run| run.data.len() + run.associated.len();
+        if runs.len() > MAX_RUNS || runs.iter().map(bytes).sum::<usize>() > MAX_DATA_BYTES {
+            return Err(TeeError::BadParameters(format!(
+                "at most {MAX_RUNS} operations at once, on {MAX_DATA_BYTES} bytes"
+            )));
+        }
+        let task = |run: Run| {
+            if self.is_slow(run.key, &run.operation) {
+                return Err(parameters("this takes long: it is run alone"));
+            }
+            self.task(run)
+        };
+        Ok(runs.into_iter().map(task).collect())
+    }
+
+    fn task(&self, run: Run) -> Result<Task, TeeError> {
+        let Run { key, operation, associated, data, tag } = run;
+        limit(&associated)?;
+        limit(&data)?;
+        let mut running = self.running(Some(key), &operation)?;
+        if !associated.is_empty() {
+            running.associate(&associated)?;
+        }
+        Ok(Task { running, data, tag })
+    }
+
+    /// Whether others should not wait for it: an operation with the private half of a large RSA key.
+    fn is_slow(&self, key: Handle, operation: &Operation) -> bool {
+        let is_private = matches!(operation, Operation::Sign(_) | Operation::Decrypt(_));
+        let key = self.keys.get(&key).map(|key| key.attributes.key_type);
+        is_private && key.and_then(rsa).is_some_and(|(bits, _)| bits > SOON_DONE_RSA_BITS)
     }
 
     fn answer(&mut self, call: &mut Call, roots: &dyn Roots) -> Result<Answer, TeeError> {
         match call {
             Call::Generate { attributes } => self.add(|_| Key::generate(*attributes)),
+            Call::RunAll { .. } | Call::RunOnMemory { .. } => {
+                Err(TeeError::BadState("this call is worked on elsewhere".into()))
+            }
             Call::Import { attributes, material } => {
                 self.add(|_| Key::import(*attributes, material))
             }
@@ -92,7 +219,7 @@ impl Engine {
             }
             Call::Seal { key, name } => {
                 check_name(name)?;
-                let key = Rc::clone(self.key(*key)?);
+                let key = Arc::clone(self.key(*key)?);
                 wrap::store(self.storage(roots)?, &key, name).map(bytes)
             }
             Call::Begin { key, operation } => self.begin(*key, operation),
@@ -105,7 +232,7 @@ impl Engine {
             }
             Call::Finish { operation, data, tag } => {
                 let running = self.operations.remove(operation).ok_or_else(no_operation)?;
-                finish(running, data, tag.as_ref().map(|tag| &tag[..]))
+                finish(running, data, tag.as_ref().map(|tag| &tag[..])).map(Answer::Bytes)
             }
             Call::Run { key, operation, associated, data, tag } => {
                 let mut running = self.running(*key, operation)?;
@@ -113,7 +240,7 @@ impl Engine {
                 if !associated.is_empty() {
                     running.associate(associated)?;
                 }
-                finish(running, data, tag.as_ref().map(|tag| &tag[..]))
+                finish(running, data, tag.as_ref().map(|tag| &tag[..])).map(Answer::Bytes)
             }
             Call::Close { handles } => {
                 for handle in handles {
@@ -125,20 +252,25 @@ impl Engine {
         }
     }
 
-    fn key(&self, handle: Handle) -> Result<&Rc<Key>, TeeError> {
+    fn key(&self, handle: Handle) -> Result<&Arc<Key>, TeeError> {
         self.keys.get(&handle).ok_or_else(|| TeeError::NotFound("no such key object".into()))
+    }
+
+    fn has_room(&self) -> Result<(), TeeError> {
+        if self.keys.len() < MAX_KEYS {
+            return Ok(());
+        }
+        Err(TeeError::Resources(format!(
+            "a trusted application has {MAX_KEYS} key objects at most"
+        )))
     }
 
     fn add(
         &mut self,
         make: impl FnOnce(&mut Self) -> Result<Key, TeeError>,
     ) -> Result<Answer, TeeError> {
-        if self.keys.len() >= MAX_KEYS {
-            return Err(TeeError::Resources(format!(
-                "a trusted application has {MAX_KEYS} key objects at most"
-            )));
-        }
-        let key = Rc::new(make(self)?);
+        self.has_room()?;
+        let key = Arc::new(make(self)?);
         let handle = self.handle();
         self.keys.insert(handle, key);
         Ok(Answer::Handle(handle))
@@ -192,7 +324,7 @@ impl Engine {
     }
 }
 
-fn finish(running: Running, data: &[u8], tag: Option<&[u8]>) -> Result<Answer, TeeError> {
+fn finish(running: Running, data: &[u8], tag: Option<&[u8]>) -> Result<ByteBuf, TeeError> {
     limit(data)?;
     let mut out = Vec::new();
     let finished = running.finish(data, tag, &mut out);
@@ -200,7 +332,7 @@ fn finish(running: Running, data: &[u8], tag: Option<&[u8]>) -> Result<Answer, T
         // A plaintext whose tag was wrong.
         out.zeroize();
     }
-    finished.map(|()| bytes(out))
+    finished.map(|()| ByteBuf::from(out))
 }
 
 fn bytes(bytes: Vec<u8>) -> Answer {

@@ -21,7 +21,7 @@ pub mod operation;
 pub mod public;
 pub mod wrap;
 
-pub use engine::{Engine, Roots};
+pub use engine::{Engine, Next, Roots, Task};
 pub use key::Key;
 pub use operation::Running;
 pub use public::PublicKey;

@@ -8,7 +8,7 @@ use crate::{failed, parameters};
 use crypto::cipher::{self, Direction, Gcm, Mode, Stream};
 use crypto::hash::{Digest, Hasher};
 use crypto::mac::{Cmac, Hmac};
-use std::rc::Rc;
+use std::sync::Arc;
 use tee_api::TeeError;
 use tee_api::engine::{Cipher, Hash, Input, KeyType, Operation, Scheme, Usage};
 
@@ -25,10 +25,10 @@ enum Work {
     Stream(Stream),
     Seal(Gcm, usize),
     Open(Gcm, usize),
-    Sign(Rc<Key>, Scheme, Message),
-    Verify(Rc<Key>, Scheme, Message),
-    Encrypt(Rc<Key>, Cipher),
-    Decrypt(Rc<Key>, Cipher),
+    Sign(Arc<Key>, Scheme, Message),
+    Verify(Arc<Key>, Scheme, Message),
+    Encrypt(Arc<Key>, Cipher),
+    Decrypt(Arc<Key>, Cipher),
 }
 
 enum Mac {
@@ -46,7 +46,7 @@ enum Message {
 
 impl Running {
     /// Begins. Key type, usage, lengths of vectors, nonces and tags are checked here.
-    pub fn begin(key: Option<&Rc<Key>>, operation: &Operation) -> Result<Self, TeeError> {
+    pub fn begin(key: Option<&Arc<Key>>, operation: &Operation) -> Result<Self, TeeError> {
         let key = match (key, operation) {
             (None, Operation::Digest(of)) => return Ok(Self(Work::Digest(Hasher::new(hash(*of))))),
             (Some(key), _) => key,
@@ -67,12 +67,20 @@ impl Running {
             Operation::Encrypt(with) => cipher_work(key, with, Direction::Encrypt)?,
             Operation::Decrypt(with) => cipher_work(key, with, Direction::Decrypt)?,
             Operation::Sign(scheme) => {
-                Work::Sign(Rc::clone(key), *scheme, Message::of(key, *scheme)?)
+                Work::Sign(Arc::clone(key), *scheme, Message::of(key, *scheme)?)
             }
             Operation::Verify(scheme) => {
-                Work::Verify(Rc::clone(key), *scheme, Message::of(key, *scheme)?)
+                Work::Verify(Arc::clone(key), *scheme, Message::of(key, *scheme)?)
             }
         }))
+    }
+
+    /// How long the tag is that a decryption with GCM checks.
+    pub(crate) const fn tag_bytes_to_check(&self) -> Option<usize> {
+        match &self.0 {
+            Work::Open(_, bytes) => Some(*bytes),
+            _ => None,
+        }
     }
 
     /// Appends to GCM's associated data, before any text.
@@ -204,7 +212,7 @@ fn block_key(key: &Key) -> Result<cipher::Key, TeeError> {
     }
 }
 
-fn cipher_work(key: &Rc<Key>, with: &Cipher, direction: Direction) -> Result<Work, TeeError> {
+fn cipher_work(key: &Arc<Key>, with: &Cipher, direction: Direction) -> Result<Work, TeeError> {
     let mode = match with {
         Cipher::Ecb(of) => Mode::Ecb(padding(*of)),
         Cipher::Cbc { iv, padding: of } => Mode::Cbc(iv, padding(*of)),
@@ -214,7 +222,7 @@ fn cipher_work(key: &Rc<Key>, with: &Cipher, direction: Direction) -> Result<Wor
             if !matches!(key.material, Material::Rsa(_)) {
                 return Err(parameters("the key is not one of RSA"));
             }
-            let (key, with) = (Rc::clone(key), with.clone());
+            let (key, with) = (Arc::clone(key), with.clone());
             return Ok(match direction {
                 Direction::Encrypt => Work::Encrypt(key, with),
                 Direction::Decrypt => Work::Decrypt(key, with),

@@ -3,14 +3,16 @@
 
 use crate::os::Os;
 use crate::secrets::MasterSecrets;
-use crate::syscalls::only;
+use crate::syscalls::{self, only};
+use crate::workers::{Customer, Made, Order};
 use crypto::kdf::hkdf_sha256;
 use crypto::secret::Secret;
 use tee_api::engine::{Answer, Call, Usage};
 use tee_api::gatekeeper::Gatekeeper;
 use tee_api::keymint::KeyMint;
+use tee_api::ta::SyscallReply;
 use tee_api::{Identity, Protocol, TeeError};
-use tee_engine::Roots;
+use tee_engine::{Next, Roots};
 
 /// What the engine of one trusted application hangs on.
 struct OfTa<'os> {
@@ -37,10 +39,42 @@ impl Roots for OfTa<'_> {
 }
 
 impl Os {
-    /// Answers a call of the trusted application at `at`.
-    pub(crate) fn engine(&mut self, at: usize, call: Call) -> Result<Answer, TeeError> {
+    /// Answers a call of the trusted application at `at`. What takes long goes to the workers.
+    pub(crate) fn engine(&mut self, at: usize, call: Call) -> Result<syscalls::Answer, TeeError> {
         let ta = &mut self.tas[at];
         let roots = OfTa { secrets: &self.secrets, identity: ta.identity };
-        ta.engine.call(call, &roots)
+        let answer = match ta.engine.next(call, &roots)? {
+            Next::Answer(answer) => answer,
+            Next::Generate(attributes) => return Ok(self.order(at, Order::Generate(attributes))),
+            Next::Run(task) => return Ok(self.order(at, Order::Run(task))),
+            Next::RunAll(tasks) => Answer::All(self.workers.run_all(tasks)),
+            Next::RunOnMemory(task, input, output) => {
+                Answer::Written(self.run_on_memory(at, task, input, output)?)
+            }
+        };
+        Ok(syscalls::Answer::Now(SyscallReply::Engine(answer)))
+    }
+
+    fn order(&self, at: usize, order: Order) -> syscalls::Answer {
+        let process = self.tas[at].process.as_ref().map_or(0, |process| process.pid);
+        self.workers.order(Customer { ta: at, process }, order);
+        syscalls::Answer::Later
+    }
+
+    /// Hands out what the workers made. Whoever ordered it may be gone.
+    pub(crate) fn serve_workers(&mut self) {
+        for (customer, made) in self.workers.take_made() {
+            let at = customer.ta;
+            let ta = &mut self.tas[at];
+            let process = ta.process.as_ref().map(|process| process.pid);
+            if process != Some(customer.process) || !ta.waiting {
+                continue;
+            }
+            let answer = match made {
+                Made::Key(key) => key.and_then(|key| ta.engine.insert(key)),
+                Made::Bytes(bytes) => bytes.map(Answer::Bytes),
+            };
+            self.answer(at, answer.map_or_else(SyscallReply::Refused, SyscallReply::Engine));
+        }
     }
 }

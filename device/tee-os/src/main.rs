@@ -1,4 +1,4 @@
-//! The trusted OS: one process with one thread, and one sandboxed process for each trusted
+//! The trusted OS: one process whose one thread serves everybody, and one sandboxed process for each trusted
 //! application.
 //!
 //! bl1 starts it with the descriptors of `board::fds`. It forks the
@@ -15,6 +15,7 @@ mod image;
 mod log;
 mod mapping;
 mod mark;
+mod memory;
 mod os;
 mod prompts;
 mod ree;
@@ -25,6 +26,7 @@ mod syscalls;
 mod ta;
 mod uptime;
 mod versions;
+mod workers;
 
 use board::report::BootArgs;
 use board::secure::RemoteSilicon;
@@ -33,10 +35,12 @@ use board::{LifeCycle, Silicon, argument, exec, fds};
 use confirmation::Confirmations;
 use image::TeeImage;
 use log::Log;
+use memory::Desk;
 use os::{Doors, Events, Os, Watch};
 use prompts::Prompts;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
+use rustix::io::Errno;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use secrets::{MasterSecrets, SecretBox};
 use spawner::Spawner;
 use std::collections::BTreeMap;
@@ -45,8 +49,9 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use storage::{FileStorage, SecureStorage};
 use tee_api::TeeError;
-use tee_sdk::sandbox::{self, Landlock};
+use tee_sdk::sandbox::{self, Landlock, SandboxError};
 use tee_sdk::{isolation, swap};
+use workers::Workers;
 
 /// System calls beyond those of every TEE process.
 const CALLS: &[i64] = &[
@@ -66,6 +71,7 @@ const CALLS: &[i64] = &[
     libc::SYS_getuid,
     libc::SYS_mlock,
     libc::SYS_pread64,
+    libc::SYS_pwrite64,
     libc::SYS_setsockopt,
     libc::SYS_socketpair,
     libc::SYS_timerfd_create,
@@ -104,19 +110,15 @@ fn run() -> Result<(), Box<dyn Error>> {
         },
     };
     let image = exec::inherited(fds::IMAGE)?;
-    stay_on_one_processor();
+    let processors = stay_on_one_processor()?;
     let spawner = fork_spawner(&inherited, &image)?;
     let swap = keep_from_swap();
     let weaknesses = isolation::isolate();
     // The system's programs are the same user's, in namespaces of their own.
     let system_uid = rustix::process::getuid().as_raw();
     sandbox::close_to_observers()?;
-    let landlock = sandbox::deny_files_and_network();
-    // The generator of the crypto library looks around once; after this it has what it needs.
-    crypto::random(&mut [0; 32]);
-    // As its TAs: where both sides of a switch are the same, the processor need not be told.
-    sandbox::deny_clock()?;
-    sandbox::allow_only(CALLS)?;
+    let workers = Workers::start(&processors, || lock_in().map(drop))?;
+    let landlock = lock_in()?;
 
     let log = Log::new(inherited.log);
     for weakness in weaknesses {
@@ -147,6 +149,8 @@ fn run() -> Result<(), Box<dyn Error>> {
         doors: inherited.doors,
         events: Events::new()?,
         watch: Watch::new()?,
+        workers,
+        desk: Desk::default(),
         connections: BTreeMap::new(),
         next_connection: 0,
         next_session: 1,
@@ -158,10 +162,24 @@ fn run() -> Result<(), Box<dyn Error>> {
 /// The trusted OS and its TAs take turns: while one works, the other waits. On one processor a turn
 /// takes about 2 us; on two the kernel wakes a sleeping one each time, which takes ten times as
 /// long. What the kernel refuses here costs speed alone.
-fn stay_on_one_processor() {
+/// Gives those on which it might run.
+fn stay_on_one_processor() -> Result<CpuSet, Errno> {
+    let all = sched_getaffinity(None)?;
     let mut own = CpuSet::new();
     own.set(sched_getcpu());
     let _ = sched_setaffinity(None, &own);
+    Ok(all)
+}
+
+/// From here on this thread opens nothing, reads no counter and makes few calls.
+fn lock_in() -> Result<Landlock, SandboxError> {
+    let landlock = sandbox::deny_files_and_network();
+    // The generator of the crypto library looks around once; after this it has what it needs.
+    crypto::random(&mut [0; 32]);
+    // As its TAs: where both sides of a switch are the same, the processor need not be told.
+    sandbox::deny_clock()?;
+    sandbox::allow_only(CALLS)?;
+    Ok(landlock)
 }
 
 fn take_applications_in(os: &mut Os, image: OwnedFd) -> Result<(), Box<dyn Error>> {

@@ -1,5 +1,6 @@
 //! Programs of the system, at the other end of connections that they opened.
 
+use crate::memory::SharedMemory;
 use crate::ta::Sessions;
 use board::channel::{self, ChannelError};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -34,6 +35,8 @@ pub(crate) struct Connection {
     pub(crate) peer: Peer,
     /// The sessions that it has.
     pub(crate) sessions: Sessions,
+    /// The memory that it shares.
+    pub(crate) memory: Option<SharedMemory>,
     /// Whether a request is being worked on.
     pub(crate) busy: bool,
 }
@@ -44,7 +47,13 @@ impl Connection {
         let socket = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
         let credentials = sockopt::socket_peercred(&socket)?;
         let (uid, pid) = (credentials.uid.as_raw(), credentials.pid.as_raw_nonzero().get());
-        Ok(Self { socket, peer: Peer { uid, pid }, sessions: Sessions::new(), busy: false })
+        Ok(Self {
+            socket,
+            peer: Peer { uid, pid },
+            sessions: Sessions::new(),
+            memory: None,
+            busy: false,
+        })
     }
 
     /// Takes the next request and the descriptors beside it.

@@ -27,7 +27,7 @@ impl Os {
     pub(crate) fn syscall(&mut self, at: usize, syscall: Syscall) -> Result<Answer, TeeError> {
         let identity = self.tas[at].identity;
         Ok(Answer::Now(match syscall {
-            Syscall::Engine(call) => SyscallReply::Engine(self.engine(at, call)?),
+            Syscall::Engine(call) => return self.engine(at, call),
             Syscall::Call(call) => return self.call(at, call),
             Syscall::Random { bytes } => self.random(bytes)?,
             Syscall::Storage(call) => {

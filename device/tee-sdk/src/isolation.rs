@@ -80,7 +80,6 @@ pub fn drop_capabilities() -> Result<(), Errno> {
 }
 
 const SPACES: UnshareFlags = UnshareFlags::NEWNS
-    .union(UnshareFlags::NEWPID)
     .union(UnshareFlags::NEWNET)
     .union(UnshareFlags::NEWIPC)
     .union(UnshareFlags::NEWUTS);
@@ -88,8 +87,13 @@ const SPACES: UnshareFlags = UnshareFlags::NEWNS
 /// With a user namespace where there may be one, else with the privileges of root.
 fn unshare(groups: Groups) -> Result<(), Errno> {
     let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+    let spaces = match groups {
+        Groups::Own => SPACES,
+        // A process that may have children only in another number space can have no threads.
+        Groups::None => SPACES | UnshareFlags::NEWPID,
+    };
     // SAFETY: file descriptors stay shared, and no other thread exists.
-    match unsafe { rustix::thread::unshare_unsafe(SPACES | UnshareFlags::NEWUSER) } {
+    match unsafe { rustix::thread::unshare_unsafe(spaces | UnshareFlags::NEWUSER) } {
         Ok(()) => {
             write_map("/proc/self/setgroups", "deny")?;
             write_map("/proc/self/uid_map", &format!("0 {uid} 1"))?;
@@ -99,7 +103,7 @@ fn unshare(groups: Groups) -> Result<(), Errno> {
             }
         }
         // SAFETY: as above.
-        Err(_) => unsafe { rustix::thread::unshare_unsafe(SPACES) },
+        Err(_) => unsafe { rustix::thread::unshare_unsafe(spaces) },
     }
 }
 

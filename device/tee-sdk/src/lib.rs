@@ -31,7 +31,7 @@ pub mod engine {
     pub use crate::context::engine::{Key, Opening, Running};
     pub use tee_api::engine::{
         Attributes, Cipher, Curve, Derivation, Hash, Input, KeyInfo, KeyType, Operation, Origin,
-        Padding, Scheme, Usage, Wrapping,
+        Padding, Run, Scheme, Span, Usage, Wrapping,
     };
     pub use tee_engine::PublicKey;
 }

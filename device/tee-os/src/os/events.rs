@@ -31,6 +31,8 @@ pub(crate) enum Event {
     SpawnerGone,
     /// It is time to look at who computes for how long.
     Tick,
+    /// A worker has made something.
+    Made,
     /// The TA at this place says something.
     Ta(usize),
     /// A program of the system says something.
@@ -46,8 +48,9 @@ impl Event {
             Self::Screen => (3, 0),
             Self::SpawnerGone => (4, 0),
             Self::Tick => (5, 0),
-            Self::Ta(at) => (6, at as u64),
-            Self::Connection(id) => (7, id),
+            Self::Made => (6, 0),
+            Self::Ta(at) => (7, at as u64),
+            Self::Connection(id) => (8, id),
         };
         (kind << KIND_SHIFT) | number
     }
@@ -61,7 +64,8 @@ impl Event {
             3 => Self::Screen,
             4 => Self::SpawnerGone,
             5 => Self::Tick,
-            6 => Self::Ta(number as usize),
+            6 => Self::Made,
+            7 => Self::Ta(number as usize),
             _ => Self::Connection(number),
         }
     }
@@ -155,6 +159,7 @@ mod tests {
         let some = [
             Event::PowerGone,
             Event::Tick,
+            Event::Made,
             Event::Ta(0),
             Event::Ta(31),
             Event::Connection(1 << 55),

@@ -159,6 +159,7 @@ impl Os {
         ta.waiting = false;
         // Its keys go with it.
         ta.engine = Engine::new();
+        self.workers.forget(at);
         self.files.forget_ta(at);
         self.prompts.withdraw(|(ta, _)| ta == at);
         let connections = self.connections.values_mut().map(|it| &mut it.sessions);

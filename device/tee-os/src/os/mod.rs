@@ -17,12 +17,14 @@ use crate::boot::Boot;
 use crate::clock::SecureClock;
 use crate::confirmation::Confirmations;
 use crate::log::Log;
+use crate::memory::Desk;
 use crate::prompts::Prompts;
 use crate::ree::Connection;
 use crate::secrets::{MasterSecrets, SecretBox};
 use crate::spawner::Spawner;
 use crate::storage::{FileStorage, SecureStorage};
 use crate::ta::Ta;
+use crate::workers::Workers;
 use board::Silicon;
 use board::channel::{self, ChannelError};
 use rustix::fd::OwnedFd;
@@ -65,6 +67,8 @@ pub(crate) struct Os {
     pub(crate) doors: Doors,
     pub(crate) events: Events,
     pub(crate) watch: Watch,
+    pub(crate) workers: Workers,
+    pub(crate) desk: Desk,
     pub(crate) connections: BTreeMap<u64, Connection>,
     pub(crate) next_connection: u64,
     pub(crate) next_session: u32,
@@ -91,6 +95,7 @@ impl Os {
                     Event::Connect => self.connect(),
                     Event::Screen => self.serve_screen()?,
                     Event::Tick => self.tick(),
+                    Event::Made => self.serve_workers(),
                     Event::Ta(ta) => self.serve_ta(ta),
                     Event::Connection(id) => self.serve_connection(id),
                 }
@@ -104,6 +109,7 @@ impl Os {
         self.events.watch(&self.doors.listener, Event::Connect)?;
         self.events.watch(&self.prompts, Event::Screen)?;
         self.events.watch(&self.watch, Event::Tick)?;
+        self.events.watch(&self.workers, Event::Made)?;
         let boot = self.doors.boot.as_ref();
         boot.map_or(Ok(()), |boot| self.events.watch(boot, Event::Boot))
     }

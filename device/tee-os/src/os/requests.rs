@@ -1,6 +1,7 @@
 //! Programs of the system: their connections, sessions and requests.
 
 use super::{Event, Os};
+use crate::memory::SharedMemory;
 use crate::ree::{Connection, MAX_CONNECTIONS, MAX_PER_PROCESS, MAX_PER_USER, MAX_SESSIONS, Peer};
 use crate::ta::{Caller, Job, Sessions, Task};
 use board::channel::ChannelError;
@@ -46,7 +47,7 @@ impl Os {
             Ok((Request::Cancel, _)) => self.cancel(Caller::Connection(id)),
             Ok((request, fds)) if !connection.busy => {
                 connection.busy = true;
-                if let Err(refused) = self.serve_request(id, request, &fds) {
+                if let Err(refused) = self.serve_request(id, request, fds) {
                     self.reply(id, &Reply::Refused(refused));
                 }
             }
@@ -82,7 +83,7 @@ impl Os {
         &mut self,
         id: u64,
         request: Request,
-        fds: &[OwnedFd],
+        fds: Vec<OwnedFd>,
     ) -> Result<(), TeeError> {
         let caller = Some(Caller::Connection(id));
         match request {
@@ -100,8 +101,14 @@ impl Os {
                     connection.sessions.remove(&session);
                 }
             }
+            Request::Share => {
+                let memory = SharedMemory::new(fds)?;
+                let connection = self.connections.get_mut(&id).ok_or(TeeError::TargetDead)?;
+                connection.memory = Some(memory);
+                self.reply(id, &Reply::Shared);
+            }
             Request::Load => {
-                let loaded = self.load(id, fds)?;
+                let loaded = self.load(id, &fds)?;
                 self.reply(id, &Reply::Loaded(loaded));
             }
             Request::Remove(identity) => {

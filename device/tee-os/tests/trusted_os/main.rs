@@ -5,6 +5,7 @@ mod bench;
 mod boot;
 mod clock;
 mod device;
+mod engine;
 mod files;
 mod kills;
 mod memory;

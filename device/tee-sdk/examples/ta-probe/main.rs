@@ -1,6 +1,7 @@
 //! A trusted application that tries what no trusted application may: for tests of the trusted
 //! OS, and the smallest example of a TA.
 
+mod engine;
 mod protocol;
 mod work;
 
@@ -9,7 +10,7 @@ use rustix::io::Errno;
 use serde_bytes::ByteBuf;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use tee_sdk::engine::{Attributes, Hash, KeyType, Usage};
+use tee_sdk::engine::{Attributes, Hash, KeyType, Span, Usage};
 use tee_sdk::{
     Batch, Context, Login, Peer, Placement, Protocol, Question, Step, TaId, TeeError, Transaction,
     TrustedApplication,
@@ -142,6 +143,15 @@ impl TrustedApplication for App {
             Command::Unlock => outcome(unlock()),
             Command::Redeem(message, token) => {
                 context.redeem(&message, BINDING, &token)?;
+                Reply::Done
+            }
+            Command::SignAll(count) => Reply::Number(engine::sign_all(context, count)?),
+            Command::OnMemory { encrypt, offset, bytes, output } => {
+                let input = Span { offset, bytes };
+                Reply::Number(engine::on_memory(context, encrypt, input, output)?)
+            }
+            Command::SlowKey => {
+                engine::slow_key(context)?;
                 Reply::Done
             }
             Command::Confirm(_) | Command::Ask(_) | Command::AskThePerson => {

@@ -82,6 +82,22 @@ pub(crate) enum Command {
     Confirm(String),
     /// Use a confirmation of this text up. → `Done`
     Redeem(ByteBuf, ByteBuf),
+    /// Sign so many messages at once with a key in the trusted OS. → `Number` of those that verify
+    SignAll(u8),
+    /// Encrypt, or decrypt, in the caller's memory: so many bytes, from one place to another.
+    /// → `Number` of bytes written
+    OnMemory {
+        /// Encrypt; else decrypt.
+        encrypt: bool,
+        /// From where.
+        offset: u32,
+        /// How much.
+        bytes: u32,
+        /// To where.
+        output: u32,
+    },
+    /// Make an RSA key of 3072 bits and sign with it. → `Done`
+    SlowKey,
     /// Ask for whatever prompt; what was typed stays here. → `Done`
     Ask(Ask),
 }

@@ -8,11 +8,11 @@
 use super::{Context, unexpected};
 use serde_bytes::ByteBuf;
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::Arc;
 use tee_api::TeeError;
 use tee_api::engine::{
     Answer, Attributes, Call, Cipher, Derivation, Handle, Hash, KeyInfo, MAX_DATA_BYTES, Operation,
-    Scheme, Wrapping,
+    Run, Scheme, Span, Wrapping,
 };
 use tee_api::ta::{Syscall, SyscallReply};
 use zeroize::Zeroizing;
@@ -41,7 +41,7 @@ impl Drop for Held {
 pub struct Key(KeyPlace);
 
 enum KeyPlace {
-    Here(Rc<tee_engine::Key>),
+    Here(Arc<tee_engine::Key>),
     There(Held),
 }
 
@@ -87,6 +87,24 @@ impl Context<'_> {
     fn engine_bytes(&mut self, call: Call) -> Result<Vec<u8>, TeeError> {
         match self.engine(call)? {
             Answer::Bytes(bytes) => Ok(bytes.into_vec()),
+            other => Err(strange(&other)),
+        }
+    }
+
+    /// Several operations with one crossing; what came of each, in their order. The trusted OS
+    /// works on them with as many processors as there are.
+    pub fn run_all(&mut self, runs: Vec<Run>) -> Result<Vec<Result<Vec<u8>, TeeError>>, TeeError> {
+        match self.engine(Call::RunAll { runs })? {
+            Answer::All(all) => Ok(all.into_iter().map(|one| one.map(ByteBuf::into_vec)).collect()),
+            other => Err(strange(&other)),
+        }
+    }
+
+    /// An operation on a message in the memory that the caller of this command shares; the
+    /// result goes there too. Gives its length. `BadState` where nothing is shared.
+    pub fn run_on_memory(&mut self, run: Run, input: Span, output: u32) -> Result<u32, TeeError> {
+        match self.engine(Call::RunOnMemory { run, input, output })? {
+            Answer::Written(bytes) => Ok(bytes),
             other => Err(strange(&other)),
         }
     }
@@ -159,7 +177,7 @@ impl Key {
     }
 
     fn held_here(key: tee_engine::Key) -> Self {
-        Self(KeyPlace::Here(Rc::new(key)))
+        Self(KeyPlace::Here(Arc::new(key)))
     }
 
     fn there(&self) -> Result<Handle, TeeError> {
@@ -368,6 +386,24 @@ impl Key {
                 Place::There(context.engine_handle(call)?)
             }
         }))
+    }
+
+    /// An operation with this key, for [`Context::run_all`] and [`Context::run_on_memory`].
+    /// `BadParameters` for a key in this process.
+    pub fn to_run(
+        &self,
+        operation: Operation,
+        associated: &[u8],
+        data: &[u8],
+        tag: Option<&[u8]>,
+    ) -> Result<Run, TeeError> {
+        Ok(Run {
+            key: self.there()?,
+            operation,
+            associated: ByteBuf::from(associated),
+            data: ByteBuf::from(data),
+            tag: tag.map(ByteBuf::from),
+        })
     }
 
     /// A message in one piece, or in as many as it takes.
