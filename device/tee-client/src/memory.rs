@@ -13,12 +13,11 @@ use tee_api::ree::MAX_SHARED_BYTES;
 /// Memory that the TEE works on while a command of this program runs.
 ///
 /// ```no_run
-/// # use tee_api::keymint::KeyMint;
-/// let session = tee_client::Tee::connect("/run/tee.sock")?.session::<KeyMint>()?;
+/// # use tee_api::gatekeeper::{Command, Gatekeeper};
+/// let session = tee_client::Tee::connect("/run/tee.sock")?.session::<Gatekeeper>()?;
 /// let mut memory = tee_client::SharedMemory::new(1 << 20)?;
 /// memory.write(0, b"a large message")?;
-/// # let command: tee_api::keymint::Command = unimplemented!();
-/// let reply = session.call_with_memory(command, &mut memory)?;
+/// let reply = session.call_with_memory(Command::Status, &mut memory)?;
 /// # Ok::<(), tee_client::TeeError>(())
 /// ```
 #[derive(Debug)]
