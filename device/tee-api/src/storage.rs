@@ -24,7 +24,7 @@ impl Placement {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Rpmb, Self::Ree];
 
-    /// How much one trusted application may have there, unless its signed properties say less.
+    /// How much one trusted application may have there, unless its signed properties say otherwise.
     #[must_use]
     pub const fn limits(self) -> Limits {
         match self {

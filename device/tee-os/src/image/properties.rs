@@ -7,6 +7,7 @@
 //! | `holdfast.ta.calls` | UUIDs of those that it may call, comma-separated; `UUID@DIGEST` names another signer's | none |
 //! | `holdfast.ta.sessions` | how many sessions it serves at a time, at most 256 | 64 |
 //! | `holdfast.ta.cpu` | milliseconds of CPU time that one command may take, at most 60000 | 10000 |
+//! | `holdfast.ta.objects` | how many objects it may keep in files, at most 16384 | 1024 |
 //!
 //! Other properties that begin with `holdfast.ta.` are refused: what a newer signer meant to
 //! limit must not go unheard.
@@ -15,13 +16,15 @@ use avb::VerifiedImage;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
+use tee_api::storage::Placement;
 use tee_api::{Identity, Signer, TaId};
 
 const PREFIX: &str = "holdfast.ta.";
-const KNOWN: [&str; 5] = ["uuid", "memory", "calls", "sessions", "cpu"];
+const KNOWN: [&str; 6] = ["uuid", "memory", "calls", "sessions", "cpu", "objects"];
 const MEMORY_BYTES: RangeInclusive<u64> = 4096..=64 << 20;
 const SESSIONS: RangeInclusive<u64> = 1..=256;
 const CPU_MS: RangeInclusive<u64> = 1..=60_000;
+const OBJECTS: RangeInclusive<u64> = 0..=16_384;
 const MAX_CALLEES: usize = 16;
 
 /// What a trusted application may use.
@@ -33,6 +36,8 @@ pub(crate) struct Limits {
     pub(crate) sessions: usize,
     /// CPU time of one stretch of work.
     pub(crate) cpu: Duration,
+    /// Objects in files.
+    pub(crate) objects: usize,
 }
 
 /// Whom a trusted application may call.
@@ -91,7 +96,9 @@ pub(super) fn read(image: &VerifiedImage) -> Result<Signed, String> {
     let memory_bytes = number(image, "memory", &MEMORY_BYTES)?.ok_or_else(|| missing("memory"))?;
     let sessions = number(image, "sessions", &SESSIONS)?.unwrap_or(64) as usize;
     let cpu = Duration::from_millis(number(image, "cpu", &CPU_MS)?.unwrap_or(10_000));
-    let limits = Limits { memory_bytes, sessions, cpu };
+    let objects = number(image, "objects", &OBJECTS)?.map(|objects| objects as usize);
+    let objects = objects.unwrap_or(Placement::Ree.limits().objects);
+    let limits = Limits { memory_bytes, sessions, cpu, objects };
     Ok(Signed { uuid, limits, calls: calls(image)? })
 }
 

@@ -48,6 +48,7 @@ fn s2_1_1_an_image_is_who_signed_it_and_what_it_declares() {
         ("holdfast.ta.calls", calls.as_str()),
         ("holdfast.ta.sessions", "3"),
         ("holdfast.ta.cpu", "250"),
+        ("holdfast.ta.objects", "9"),
         ("somebody.elses", "business"),
     ];
     let image = signed("ta-counter", &[&LEAST[..], &more].concat());
@@ -55,7 +56,8 @@ fn s2_1_1_an_image_is_who_signed_it_and_what_it_declares() {
     assert_eq!((program.name.as_str(), program.version), ("ta-counter", 7));
     let uuid: TaId = UUID.parse().unwrap();
     assert_eq!(program.identity, Identity::of_maker(uuid));
-    let limits = Limits { memory_bytes: 65_536, sessions: 3, cpu: Duration::from_millis(250) };
+    let cpu = Duration::from_millis(250);
+    let limits = Limits { memory_bytes: 65_536, sessions: 3, cpu, objects: 9 };
     assert_eq!(program.limits, limits);
     assert!(exec::is_sealed(&program.file));
 

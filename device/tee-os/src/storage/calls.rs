@@ -21,8 +21,8 @@ impl Os {
         let owner = self.tas[at].identity.owner();
         let request = match call {
             Call::Commit { placement: Placement::Ree, changes } => {
-                let limits = Placement::Ree.limits();
-                let quota = Quota { objects: limits.objects, bytes: limits.bytes };
+                let objects = self.tas[at].program.limits.objects;
+                let quota = Quota { objects, bytes: Placement::Ree.limits().bytes };
                 Request::Change { quota, changes: changes.into_iter().map(file_change).collect() }
             }
             Call::Read { placement: Placement::Ree, name, offset, length } => {

@@ -223,3 +223,23 @@ fn the_trusted_os_stays_small_with_some_thousand_objects() {
     eprintln!("{kib} KiB resident");
     assert!(kib <= 8 * 1024, "{kib} KiB resident");
 }
+
+#[test]
+fn s2_1_1_a_ta_keeps_as_many_objects_as_its_image_says() {
+    use crate::device::signed;
+    use crate::probe::Other;
+    let Some(device) = Device::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    keep(&device, folder.path());
+    let more = vec![("objects", "3".into())];
+    let modest = factory::Application { more, ..factory::Application::of::<Other>(8 << 20, 1) };
+    let image = signed(&modest, "examples/ta-probe", &device.board.maker.key).unwrap();
+    device.tee().load(&image).unwrap();
+    let other = device.tee().session::<Other>().unwrap();
+    let put = |name: &str| other.call(Command::Change(vec![put(name, b"content")]));
+    for name in ["one", "two", "three"] {
+        assert_eq!(put(name), Ok(Reply::Done));
+    }
+    assert!(matches!(put("four"), Err(TeeError::Resources(_))));
+    assert_eq!(put("two"), Ok(Reply::Done), "one that is there may change");
+}
