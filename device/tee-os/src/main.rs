@@ -111,6 +111,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     let image = exec::inherited(fds::IMAGE)?;
     let processors = stay_on_one_processor()?;
+    swap::allow_locking();
     let spawner = fork_spawner(&inherited, &image)?;
     let swap = keep_from_swap();
     let weaknesses = isolation::isolate();
@@ -197,38 +198,17 @@ fn fork_spawner(inherited: &Inherited, image: &OwnedFd) -> std::io::Result<Spawn
     Spawner::fork(&keep_out)
 }
 
-/// Whether memory of the TEE may be swapped out.
-enum Swap {
-    /// This machine has none.
-    Off,
-    /// There is, and this process is locked into memory; its TAs are not.
-    OfTas,
-    /// There is, and nothing could be locked.
-    OfAll,
+/// Locks this process into memory, as its TAs do. Whether that was done, or is not needed.
+fn keep_from_swap() -> bool {
+    swap::lock_all_memory() || !swap::is_on()
 }
 
-fn keep_from_swap() -> Swap {
-    swap::allow_locking();
-    match (swap::lock_all_memory(), swap::is_on()) {
-        (_, false) => Swap::Off,
-        (true, true) => Swap::OfTas,
-        (false, true) => Swap::OfAll,
+fn report_swap(log: &Log, kept: bool) {
+    let mend = "keys may be swapped out: switch swap off (swapoff -a), or allow the board to lock \
+                memory (ulimit -l unlimited), or encrypt swap with a key that is lost at power-off";
+    if !kept {
+        log.weakness("TEE: swap", mend);
     }
-}
-
-fn report_swap(log: &Log, swap: Swap) {
-    let mend = match swap {
-        Swap::Off => return,
-        Swap::OfTas => {
-            "what trusted applications compute may be swapped out: switch swap off (swapoff -a), \
-             or encrypt it with a key that is lost at power-off"
-        }
-        Swap::OfAll => {
-            "keys may be swapped out: switch swap off (swapoff -a), or allow the board to lock \
-             memory (ulimit -l unlimited) and encrypt swap with a key that is lost at power-off"
-        }
-    };
-    log.weakness("TEE: swap", mend);
 }
 
 fn report_landlock(log: &Log, landlock: Landlock) {

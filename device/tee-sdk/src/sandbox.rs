@@ -5,6 +5,7 @@
 //! the few system calls that are left. Opening files answers `EACCES`, because libraries probe
 //! for some; every other call that is not on the list ends the process.
 
+use crate::swap;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus,
     Scope,
@@ -89,6 +90,7 @@ const START: &[i64] = &[
     libc::SYS_close_range,
     libc::SYS_dup2,
     libc::SYS_getppid,
+    libc::SYS_mlockall,
     libc::SYS_prlimit64,
     libc::SYS_rseq,
     libc::SYS_sched_getaffinity,
@@ -102,6 +104,8 @@ const START: &[i64] = &[
 /// before the program's first instruction ([`lock_in_program`]).
 pub fn enter_as_ta() -> Result<(), SandboxError> {
     close_to_observers()?;
+    // Where that is not allowed the trusted OS has said so.
+    let _ = swap::lock_all_memory();
     // The generator of the crypto library looks around once; after this it has what it needs.
     crypto::random(&mut [0; 32]);
     allow_only(&[])

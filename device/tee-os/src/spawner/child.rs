@@ -6,7 +6,7 @@ use board::exec::Launch;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitOptions, kill_process, setrlimit, waitpid,
+    Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, kill_process, setrlimit, waitpid,
 };
 use std::collections::HashSet;
 use tee_api::ta::CHANNEL_FD;
@@ -118,10 +118,13 @@ fn limit(memory_bytes: u64) -> Result<(), Errno> {
         (Resource::Data, memory_bytes + DATA_BYTES),
         (Resource::As, memory_bytes + ADDRESS_BYTES),
         (Resource::Stack, STACK_BYTES),
-        (Resource::Memlock, 0),
     ];
     for (resource, most) in limits {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    }
+    // Without end it may lock all that it may have; below that, nothing.
+    if getrlimit(Resource::Memlock).maximum.is_some() {
+        setrlimit(Resource::Memlock, Rlimit { current: Some(0), maximum: Some(0) })?;
     }
     Ok(())
 }
