@@ -2,9 +2,9 @@
 
 mod bench;
 mod fuzz;
+mod library;
 mod peers;
 mod shell;
-mod shim;
 mod test;
 
 use anyhow::{Result, bail};
@@ -19,6 +19,8 @@ usage: cargo xtask <command>
   bench [NAME]     measure ours and the peers, alternating; writes docs/performance.md
   fuzz [SECONDS]   run every format's fuzz target for so long (default 5)
   shim             build librpmb_shim.so, which gives mmc-utils an RPMB, and say where it lies
+  pkcs11           build libholdfast_pkcs11.so, the device's keys for other programs, and say
+                   where it lies
 ";
 
 fn main() -> ExitCode {
@@ -40,16 +42,20 @@ fn run() -> Result<ExitCode> {
         "test" => test::run(&rest).map(|()| ExitCode::SUCCESS),
         "bench" => bench::run(&rest).map(|()| ExitCode::SUCCESS),
         "fuzz" => fuzz::run_all(&rest).map(|()| ExitCode::SUCCESS),
-        "shim" => shim::build().map(|path| {
-            println!("{}", path.display());
-            ExitCode::SUCCESS
-        }),
+        "shim" => built(&library::SHIM),
+        "pkcs11" => built(&library::PKCS11),
         "" | "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)
         }
         other => bail!("no such command: {other}\n\n{USAGE}"),
     }
+}
+
+/// Builds a library and says where it lies.
+fn built(library: &library::Library) -> Result<ExitCode> {
+    println!("{}", library.build()?.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Builds every program, then becomes `holdfast up`.

@@ -46,6 +46,11 @@ const TEST_PEERS: &[Peer] = &[
     peer("dmsetup", "dmsetup"),
     peer("swtpm", "swtpm"),
     peer("tpm2_pcrread", "tpm2-tools"),
+    peer("pkcs11-tool", "opensc"),
+    peer("p11tool", "gnutls-bin"),
+    peer("ssh-keygen", "openssh-client"),
+    peer("/usr/sbin/sshd", "openssh-server"),
+    peer("/usr/share/doc/libengine-pkcs11-openssl/copyright", "libengine-pkcs11-openssl"),
 ];
 
 /// What a guest of QEMU loads to have disks and dm-verity, each after what it needs. Debian
@@ -72,6 +77,7 @@ const BENCH_PEERS: &[Peer] = &[
     peer("veritysetup", "cryptsetup-bin"),
     peer("xz", "xz-utils"),
     peer("zstd", "zstd"),
+    peer("softhsm2-util", "softhsm2"),
 ];
 
 /// Installs what the tests need.
@@ -128,18 +134,23 @@ fn browser_packages() -> Result<()> {
         .current_dir(&folder))
 }
 
-/// `hvac`, the most used client of the Transit API, in an environment of its own.
+/// What the tests drive in Python: the most used client of the Transit API, and PKCS #11.
+const PYTHON_PACKAGES: &[&str] = &["hvac", "python-pkcs11"];
+
+/// Python packages, in an environment of its own. A file in it says which are there.
 fn python_packages() -> Result<()> {
     let folder = python_dir()?;
-    if folder.join("bin/hvac-is-here").exists() {
+    let (list, due) = (folder.join("packages"), PYTHON_PACKAGES.join("\n"));
+    if std::fs::read_to_string(&list).is_ok_and(|there| there == due) {
         return Ok(());
     }
     if !has("python3") {
-        return absent("python3 is missing: the Key Center's peer test needs it");
+        return absent("python3 is missing: tests with Python peers need it");
     }
     run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "hvac"]))?;
-    Ok(std::fs::write(folder.join("bin/hvac-is-here"), "")?)
+    let pip = folder.join("bin/pip");
+    run(Command::new(pip).args(["install", "--quiet"]).args(PYTHON_PACKAGES))?;
+    Ok(std::fs::write(list, due)?)
 }
 
 /// Debian's kernel, unpacked but not installed: `vmlinuz`, modules, and `modules`, their order.

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything the tests need, then the tests.
 
+use crate::library::{PKCS11, SHIM};
 use crate::shell::{cargo, has};
-use crate::{fuzz, peers, shim};
+use crate::{fuzz, peers};
 use anyhow::Result;
 
 /// Installs peers, builds every program, runs every test. With arguments: only tests whose
@@ -13,9 +14,11 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
         std::env::set_var("HOLDFAST_BROWSER", peers::browser_dir()?);
         std::env::set_var("HOLDFAST_KERNEL", peers::kernel_dir()?);
         std::env::set_var("HOLDFAST_PYTHON", peers::python_dir()?.join("bin/python"));
-        std::env::set_var("HOLDFAST_RPMB_SHIM", shim::build()?);
+        std::env::set_var("HOLDFAST_RPMB_SHIM", SHIM.build()?);
+        std::env::set_var("HOLDFAST_PKCS11", PKCS11.build()?);
     }
     cargo(&["build", "--quiet", "--workspace", "--bins", "--examples"])?;
+    PKCS11.test(filter)?;
     let filter = filter.iter().map(String::as_str);
     if has("cargo-nextest") {
         let base = ["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "fail"];

@@ -1,0 +1,75 @@
+//! Sessions with KeyMint itself.
+
+use super::combining::Combiner;
+use super::refusals::{broken_rule, refused, unanswered};
+use crate::error::{Result, Rv};
+use cryptoki_sys::*;
+use keystore_client::Keystore;
+use serde_bytes::ByteBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tee_api::keymint::{Command, KeyMint, Reply};
+use tee_client::Session;
+
+/// Sessions that are kept for the next operation.
+const KEPT: usize = 8;
+
+/// The TEE of the device.
+pub(super) struct Tee {
+    pub(super) keystore: Arc<Keystore>,
+    idle: Mutex<Vec<Session<KeyMint>>>,
+    pub(super) combiner: Combiner,
+}
+
+impl Tee {
+    pub(super) fn new(keystore: Arc<Keystore>) -> Self {
+        Self { keystore, idle: Mutex::default(), combiner: Combiner::default() }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Session<KeyMint>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session for one thread at a time.
+    pub(super) fn session(&self) -> Result<Session<KeyMint>> {
+        let kept = self.idle().pop();
+        kept.map_or_else(|| self.keystore.tee_session().map_err(|error| refused(&error)), Ok)
+    }
+
+    /// Keeps a session that is at nothing.
+    pub(super) fn give_back(&self, session: Session<KeyMint>) {
+        let mut idle = self.idle();
+        if idle.len() < KEPT {
+            idle.push(session);
+        }
+    }
+
+    /// Runs a command in any session.
+    pub(super) fn call(&self, command: &Command) -> Result<Reply> {
+        let session = self.session()?;
+        let reply = ask(&session, command)?;
+        self.give_back(session);
+        Ok(reply)
+    }
+
+    /// Mixes entropy into KeyMint's generator.
+    pub(super) fn add_entropy(&self, entropy: &[u8]) -> Result<()> {
+        let command = Command::AddEntropy { data: ByteBuf::from(entropy) };
+        match self.call(&command)? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// Runs a command; a refusal is an answer.
+pub(super) fn ask(session: &Session<KeyMint>, command: &Command) -> Result<Reply> {
+    session.call(command).map_err(|error| unanswered(&error))
+}
+
+/// What an answer says that is not the one that was due.
+pub(super) const fn unexpected(reply: &Reply) -> Rv {
+    match reply {
+        Reply::Refused(code) => broken_rule(*code),
+        _ => Rv(CKR_DEVICE_ERROR),
+    }
+}

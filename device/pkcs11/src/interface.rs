@@ -1,0 +1,13 @@
+//! The interface: the functions, and the lists that programs find them by.
+
+mod absent;
+mod ciphers;
+mod digests;
+mod general;
+mod keys;
+mod objects;
+mod sessions;
+mod signatures;
+mod table;
+
+pub use table::{C_GetFunctionList, C_GetInterface, C_GetInterfaceList};

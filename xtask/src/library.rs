@@ -1,0 +1,56 @@
+//! `cargo xtask shim` and `cargo xtask pkcs11`: libraries that other programs load.
+//!
+//! All else is linked statically, which a shared library can't be: each is a workspace of its own,
+//! built with flags of its own into a target folder of its own.
+
+use crate::shell::{has, output, root, run};
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A library.
+pub(crate) struct Library {
+    folder: &'static str,
+    target: &'static str,
+}
+
+/// `librpmb_shim.so`: preloaded, it gives mmc-utils an RPMB.
+pub(crate) const SHIM: Library = Library { folder: "device/rpmb-shim", target: "target/shim" };
+
+/// `libholdfast_pkcs11.so`: the device's keys for programs that speak PKCS #11.
+pub(crate) const PKCS11: Library = Library { folder: "device/pkcs11", target: "target/pkcs11" };
+
+impl Library {
+    fn cargo(&self) -> Command {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .current_dir(root().join(self.folder))
+            .env("RUSTFLAGS", "-C target-feature=-crt-static")
+            .env("CARGO_TARGET_DIR", root().join(self.target));
+        cargo
+    }
+
+    /// Builds it and says where it lies.
+    pub(crate) fn build(&self) -> Result<PathBuf> {
+        let messages = output(self.cargo().args(["build", "--quiet", "--message-format", "json"]))?;
+        let library = messages.lines().find_map(library);
+        library.with_context(|| format!("cargo built no library in {}", self.folder))
+    }
+
+    /// Runs its own tests.
+    pub(crate) fn test(&self, filter: &[String]) -> Result<()> {
+        let arguments: &[&str] = if has("cargo-nextest") {
+            &["nextest", "run", "--no-fail-fast", "--status-level", "fail", "--no-tests", "pass"]
+        } else {
+            &["test", "--quiet"]
+        };
+        run(self.cargo().args(arguments).args(filter))
+    }
+}
+
+/// The library that a message of cargo says was built.
+fn library(message: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let files = message["filenames"].as_array()?;
+    files.iter().filter_map(|file| file.as_str()).find(|file| file.ends_with(".so")).map(Into::into)
+}
