@@ -189,10 +189,13 @@ impl dyn Tee + '_ {
         }
     }
 
-    /// Destroys the keys; says how often that was done.
+    /// Destroys the keys, gatekeeper's and then KeyMint's; says how often that was done.
     pub fn erase(&self) -> Result<u64, TeeError> {
         match self.gatekeeper(gatekeeper::Command::Erase)? {
-            gatekeeper::Reply::Erased { erasures } => Ok(erasures),
+            gatekeeper::Reply::Erased { erasures } => {
+                self.ask_keymint(keymint::Command::DeleteAllKeys)?;
+                Ok(erasures)
+            }
             _ => unexpected(),
         }
     }
@@ -223,6 +226,15 @@ impl dyn Tee + '_ {
         match self.keymint(command)? {
             keymint::Reply::Refused(code) => Err(code.into()),
             reply => Ok(reply),
+        }
+    }
+
+    /// The key in `blob` under what runs now, in another blob; `None` where it is so already.
+    pub fn upgrade_key(&self, blob: &[u8]) -> Result<Option<Vec<u8>>, TeeError> {
+        let (blob, params) = (ByteBuf::from(blob), Authorizations::default());
+        match self.ask_keymint(keymint::Command::UpgradeKey { blob, params })? {
+            keymint::Reply::Blob(blob) => Ok((!blob.is_empty()).then(|| blob.into_vec())),
+            _ => unexpected(),
         }
     }
 

@@ -84,6 +84,9 @@ pub enum Syscall {
     Clock(clock::Call),
     /// What was booted; refused `BadState` before the bootloader said so. → `BootInfo`
     BootInfo,
+    /// 16 bytes that are other ones after each power-on: what a TA remembers of this boot it
+    /// stores with them, since its process may end before. → `Bytes`
+    BootId,
     /// Whether the board is still in the factory. → `Flag`
     InFactory,
     /// Blows the life-cycle fuse. → `Done`

@@ -4,6 +4,8 @@ use crate::os::Os;
 use crate::storage::SecureStorage;
 use crate::{boot, boot_lock};
 use board::{LifeCycle, SiliconError};
+use crypto::kdf::hkdf_sha256;
+use crypto::secret::Secret;
 use serde_bytes::ByteBuf;
 use tee_api::clock;
 use tee_api::gatekeeper::Gatekeeper;
@@ -44,6 +46,11 @@ impl Os {
                 SyscallReply::Clock(self.clock(call)?)
             }
             Syscall::BootInfo => SyscallReply::BootInfo(self.boot.info()?.clone()),
+            Syscall::BootId => {
+                let id: Secret<16> =
+                    hkdf_sha256(&self.secrets.confirmation_key, &[], &[b"boot id"]);
+                SyscallReply::Bytes(ByteBuf::from(*id.expose()))
+            }
             Syscall::InFactory => {
                 let life_cycle = self.silicon.life_cycle().map_err(lost)?;
                 SyscallReply::Flag(life_cycle == LifeCycle::Factory)

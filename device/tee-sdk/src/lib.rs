@@ -18,7 +18,7 @@ pub mod testing;
 pub use board::ui::{Input, Typed};
 pub use context::{Batch, Context, Peer, Storage, TrustedOs};
 pub use question::{Question, Step};
-pub use runtime::{Instance, return_freed_memory, run};
+pub use runtime::{Instance, own_user, return_freed_memory, run};
 pub use tee_api::boot::{BootInfo, Trust, fingerprint};
 pub use tee_api::clock::{SecureTime, TimeTrust};
 pub use tee_api::storage::Placement;

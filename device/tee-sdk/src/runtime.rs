@@ -45,6 +45,14 @@ fn give_large_blocks_back() {
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
 }
 
+/// The user who runs the board: as the trusted OS and this TA do. To the TEE they are what root is
+/// on a machine of its own.
+#[must_use]
+pub fn own_user() -> u32 {
+    // SAFETY: reads what the kernel left in this process's memory when it started.
+    unsafe { libc::getauxval(libc::AT_UID) as u32 }
+}
+
 /// Gives memory that was freed back to the kernel, after work that took much of it.
 pub fn return_freed_memory() {
     // SAFETY: the C library's allocator may be told so at any time; nothing in use moves.

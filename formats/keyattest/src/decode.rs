@@ -61,7 +61,7 @@ fn one_of<T: Copy>(all: &[T], number: u64, place: &'static str) -> Result<T, Dec
         .ok_or(DecodeError::Range { place })
 }
 
-fn list(
+pub(crate) fn list(
     fields: &mut Elements<'_>,
     place: &'static str,
     version: u32,
@@ -214,6 +214,18 @@ impl Authorization for Option<RootOfTrust> {
             verified_boot_state,
             verified_boot_hash,
         }))
+    }
+}
+
+impl AttestationApplicationId {
+    /// From the DER that stands in tag 709's octets: what a caller of KeyMint passes.
+    pub fn from_der(der: &[u8]) -> Result<Self, DecodeError> {
+        let mut oddities = Vec::new();
+        let octets = asn1::octets(der);
+        let value = asn1::only(&octets, "attestationApplicationId")?;
+        let id: Option<Self> =
+            Authorization::decode(709, "attestationApplicationId", value, &mut oddities)?;
+        id.ok_or(DecodeError::Missing { place: "attestationApplicationId" })
     }
 }
 

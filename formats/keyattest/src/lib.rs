@@ -49,6 +49,7 @@ pub mod provisioning;
 mod revocation;
 mod types;
 mod verify;
+mod wrapped;
 pub mod x509;
 
 pub use error::{DecodeError, EncodeError, Refusal};
@@ -62,3 +63,4 @@ pub use types::{
 pub use verify::{
     DevicePath, Provisioning, Revoked, Roots, Statement, verify_chain, verify_issued,
 };
+pub use wrapped::SecureKeyWrapper;

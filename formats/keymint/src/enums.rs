@@ -24,6 +24,13 @@ macro_rules! enumeration {
             pub const fn number(self) -> u32 {
                 self as u32
             }
+
+            /// What has KeyMint's number; `None` where nothing has.
+            #[must_use]
+            pub fn from_number(number: u64) -> Option<Self> {
+                let number = i64::try_from(number).ok()?;
+                <Self as Named>::with_number(number)
+            }
         }
 
         impl Named for $type {

@@ -128,6 +128,24 @@ impl Device {
         Ok((blob, chain.into_iter().map(Base64).collect()))
     }
 
+    /// KeyMint binds keys to the software that they were made under; after an update the
+    /// account's wants another blob. The old one goes last, so that power may go at any moment.
+    pub(super) fn upgrade_account_key(&self) -> Result<(), Error> {
+        let mut userdata = self.userdata();
+        let Some(account) = userdata.record().account.clone() else { return Ok(()) };
+        let Some(blob) = self.tee.upgrade_key(&account.key_blob)? else { return Ok(()) };
+        userdata.change(|record| {
+            if let Some(account) = &mut record.account {
+                account.key_blob = blob.into();
+            }
+        })?;
+        let cloud = self.cloud.as_ref();
+        let session = cloud.and_then(|cloud| self.session_of(cloud, userdata.record()));
+        drop(userdata);
+        self.session.send_replace(session);
+        Ok(self.tee.delete_key(&account.key_blob)?)
+    }
+
     pub(super) fn refreshed(&self) -> Result<tee_api::gatekeeper::Status, Error> {
         self.refuse_if_erased()?;
         self.refresh()

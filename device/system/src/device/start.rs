@@ -201,8 +201,12 @@ impl Device {
         Ok(())
     }
 
-    /// The device answers: stored rollback indexes may rise to what was booted.
+    /// The device answers: stored rollback indexes may rise to what was booted. The key of the
+    /// account, made under other software, comes along.
     pub fn boot_succeeded(&self) -> Result<(), Error> {
+        if let Err(error) = self.upgrade_account_key() {
+            tracing::warn!(%error, "the key of the account was not upgraded");
+        }
         Ok(self.tee.do_gatekeeper(Command::BootSuccessful)?)
     }
 }

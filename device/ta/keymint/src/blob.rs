@@ -1,218 +1,190 @@
-//! Key blobs: a private key, wrapped so that only this device can use it, and only while it runs
-//! what it ran when the key was made.
+//! Key blobs: a key, wrapped so that only this device can use it, only while it runs what it ran
+//! when the key was made, and only for who knows what the key was bound to.
 //!
 //! ```text
-//! blob  = 1 | derivation input [32] | terms [13] | AES-256-GCM(KEK, key; 1 | terms)
-//! KEK   = from the HUK for this TA, bound to: derivation input | verified boot key [32] | locked
-//!         | state | (rollback-resistant) deletion secret [32]
-//! terms = OS version, OS patch level, boot patch level: u32 each, big-endian
-//!         | rules: bit 0 a person must confirm what is signed, bit 1 rollback-resistant
+//! blob   = 2 | length of header: u16, big-endian | header | AES-256-GCM(KEK, key; 2 | header)
+//! header = CBOR [hardware-enforced, software-enforced, id [16], input [32], slot [16] or null]
+//! KEK    = from the HUK, for this TA, and all of:
+//!          header | verified boot key | locked | boot state | application id | application data
+//!          | factory-reset secret | deletion secret of the slot
 //! ```
-//! The root of trust goes into the *derivation* of the key, as KeyMint demands: under another
-//! boot key or boot state the key that opens the blob does not exist. The derivation input is
-//! fresh for each blob, so no KEK is used twice. A key that was made under newer software is
-//! refused by older (rollback); one made under older software goes on working after an update.
+//! Everything goes into the *derivation* of the KEK, as KeyMint demands: under another boot key,
+//! for another application, with one authorization changed the key that opens the blob does not
+//! exist. The input is fresh for each blob, so no KEK is used twice. The id stays with the key
+//! through upgrades.
 //!
-//! The deletion secret of a rollback-resistant key is an object in secure storage, in the system's
-//! files, named after the derivation input. Without it the KEK does not exist, so a copy of the
-//! blob is worth nothing once the object is deleted; and secure storage notices whoever brings an
-//! older state back.
-//!
-//! Neither KEK nor private key is ever in this process: the engine of the trusted OS derives the
-//! one and unwraps the other.
+//! Neither KEK nor key is ever in this process: the engine of the trusted OS derives the one and
+//! unwraps the other.
 
-use crate::keymint::KeyRules;
-use serde_bytes::ByteBuf;
+use crate::failure::{Failure, Outcome, as_code};
+use crate::secrets::{self, Secrets, Slot};
+use keymint::{Authorizations, ErrorCode};
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteBuf, Bytes};
 use tee_api::boot::{BootInfo, BootState};
 use tee_sdk::engine::{Attributes, Key, KeyType, Usage, Wrapping};
-use tee_sdk::{Context, Placement, TeeError, Zeroizing};
+use tee_sdk::{Context, Zeroizing};
 
-const VERSION: u8 = 1;
-const DERIVATION_INPUT_BYTES: usize = 32;
-const DELETION_SECRET_BYTES: usize = 32;
-const VERSIONS_BYTES: usize = 12;
-const TERMS_BYTES: usize = VERSIONS_BYTES + 1;
-const CONFIRMATION: u8 = 1;
-const ROLLBACK_RESISTANCE: u8 = 2;
+const VERSION: u8 = 2;
+/// The largest blob that is looked at.
+const MAX_BYTES: usize = 16 * 1024;
 const KEK: Attributes = Attributes::new(KeyType::Aes256, Usage::WRAP.union(Usage::UNWRAP));
+const LABEL: &str = "key blob 2";
 
-/// What was booted when the key was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Versions {
-    os_version: u32,
-    os_patch_level: u32,
-    boot_patch_level: u32,
+/// What a blob says in the clear.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Header {
+    /// What the TEE enforces.
+    #[serde(rename = "h")]
+    pub(crate) hardware: Authorizations,
+    /// What the keystore service enforces.
+    #[serde(rename = "s")]
+    pub(crate) software: Authorizations,
+    /// Names the key, also after an upgrade.
+    #[serde(rename = "k", with = "serde_bytes")]
+    pub(crate) id: [u8; 16],
+    #[serde(rename = "i", with = "serde_bytes")]
+    input: [u8; 32],
+    /// The secret without which the key does not open.
+    #[serde(rename = "d")]
+    pub(crate) slot: Option<ByteBuf>,
 }
 
-/// A key that came out of its blob.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) key: Key,
-    /// What it obeys.
-    pub(crate) rules: KeyRules,
+impl Header {
+    /// Of a new key.
+    pub(crate) fn new(
+        context: &mut Context<'_>,
+        hardware: Authorizations,
+        software: Authorizations,
+        slot: Option<Slot>,
+    ) -> Outcome<Self> {
+        let (id, input) = (context.random()?, context.random()?);
+        Ok(Self { hardware, software, id, input, slot: slot.map(ByteBuf::from) })
+    }
+
+    /// The same key in another blob.
+    pub(crate) fn renewed(
+        &self,
+        context: &mut Context<'_>,
+        hardware: Authorizations,
+        slot: Option<Slot>,
+    ) -> Outcome<Self> {
+        let software = self.software.clone();
+        let slot = slot.map(ByteBuf::from);
+        Ok(Self { hardware, software, id: self.id, input: context.random()?, slot })
+    }
+
+    /// The slot, where the key has one.
+    pub(crate) fn slot(&self) -> Outcome<Option<Slot>> {
+        let slot = self.slot.as_ref().map(|slot| slot[..].try_into());
+        slot.transpose().map_err(|_| invalid())
+    }
 }
 
-/// The parts of a blob, none of them believed yet.
-struct Parts<'a> {
-    input: &'a [u8; DERIVATION_INPUT_BYTES],
-    terms: &'a [u8; TERMS_BYTES],
-    wrapped: &'a [u8],
+/// Whatever is wrong with a blob.
+fn invalid() -> Failure {
+    ErrorCode::InvalidKeyBlob.into()
 }
 
-/// Wraps `key`, which obeys `rules`, for this device and what it runs.
+/// Wraps `key` for this device, what it runs, and who knows `hidden`: application id and data.
 pub(crate) fn seal(
     context: &mut Context<'_>,
-    boot_info: &BootInfo,
+    secrets: &mut Secrets,
     key: &Key,
-    rules: KeyRules,
-) -> Result<ByteBuf, TeeError> {
-    let mut terms = [rules_byte(rules); TERMS_BYTES];
-    terms[..VERSIONS_BYTES].copy_from_slice(&Versions::of(boot_info).to_bytes());
-    let input: [u8; DERIVATION_INPUT_BYTES] = context.random()?;
-    if rules.rollback_resistance {
-        let secret: [u8; DELETION_SECRET_BYTES] = context.random()?;
-        context.storage(Placement::Ree).put(&deletion_object(&input), &secret)?;
-    }
-    let kek = derive(context, boot_info, rules, &input)?;
-    let wrapped = kek.wrap(context, key, bound_to(&terms))?;
-    Ok(ByteBuf::from([&[VERSION], &input[..], &terms, &wrapped].concat()))
-}
-
-/// Deletes a rollback-resistant key. Whoever has the blob may.
-pub(crate) fn delete(context: &mut Context<'_>, blob: &[u8]) -> Result<(), TeeError> {
-    let parts = split(blob)?;
-    if !rules_of(parts.terms)?.rollback_resistance {
-        return Ok(());
-    }
-    context.storage(Placement::Ree).delete(&deletion_object(parts.input))
+    header: &Header,
+    hidden: &Authorizations,
+) -> Outcome<ByteBuf> {
+    let mut encoded = vec![VERSION, 0, 0];
+    ciborium::into_writer(header, &mut encoded).map_err(|_| ErrorCode::UnknownError)?;
+    let length = u16::try_from(encoded.len() - 3).map_err(|_| ErrorCode::InvalidInputLength)?;
+    encoded[1..3].copy_from_slice(&length.to_be_bytes());
+    let kek = derive(context, secrets, &encoded, header, hidden)?;
+    let wrapped = kek.wrap(context, key, bound_to(&encoded))?;
+    encoded.extend(wrapped);
+    Ok(ByteBuf::from(encoded))
 }
 
 /// Unwraps a blob. Whatever is wrong with it, the answer is the same.
 pub(crate) fn open(
     context: &mut Context<'_>,
-    boot_info: &BootInfo,
+    secrets: &mut Secrets,
     blob: &[u8],
-) -> Result<Opened, TeeError> {
-    let Parts { input, terms, wrapped } = split(blob)?;
-    let rules = rules_of(terms)?;
-    let kek = derive(context, boot_info, rules, input)?;
-    let key = kek.unwrap(context, wrapped, bound_to(terms), None).map_err(|error| match error {
-        TeeError::Security(_) => invalid(),
-        other => other,
-    })?;
-    let (versions, _) = terms.split_first_chunk().ok_or_else(invalid)?;
-    Versions::from_bytes(versions).check(&Versions::of(boot_info))?;
-    Ok(Opened { key, rules })
+    hidden: &Authorizations,
+) -> Outcome<(Key, Header)> {
+    let (encoded, header, wrapped) = split(blob)?;
+    let kek = derive(context, secrets, encoded, &header, hidden)?;
+    let key = kek
+        .unwrap(context, wrapped, bound_to(encoded), None)
+        .map_err(|error| as_code(error, ErrorCode::InvalidKeyBlob))?;
+    Ok((key, header))
 }
 
-fn split(blob: &[u8]) -> Result<Parts<'_>, TeeError> {
-    let (version, rest) = blob.split_first().ok_or_else(invalid)?;
-    let (input, rest) = rest.split_first_chunk().ok_or_else(invalid)?;
-    let (terms, wrapped) = rest.split_first_chunk().ok_or_else(invalid)?;
-    if *version == VERSION { Ok(Parts { input, terms, wrapped }) } else { Err(invalid()) }
-}
-
-fn rules_byte(rules: KeyRules) -> u8 {
-    let bit = |set: bool, bit: u8| if set { bit } else { 0 };
-    bit(rules.confirmation, CONFIRMATION) | bit(rules.rollback_resistance, ROLLBACK_RESISTANCE)
-}
-
-fn rules_of(terms: &[u8; TERMS_BYTES]) -> Result<KeyRules, TeeError> {
-    let byte = terms[VERSIONS_BYTES];
-    let rules = KeyRules {
-        confirmation: byte & CONFIRMATION != 0,
-        rollback_resistance: byte & ROLLBACK_RESISTANCE != 0,
-    };
-    if rules_byte(rules) == byte { Ok(rules) } else { Err(invalid()) }
-}
-
-fn bound_to(terms: &[u8; TERMS_BYTES]) -> Wrapping {
-    Wrapping::AesGcm { associated: ByteBuf::from([&[VERSION], &terms[..]].concat()) }
-}
-
-/// The name of the object with the deletion secret.
-fn deletion_object(input: &[u8]) -> String {
-    let digits: String = input.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("deletion secret {digits}")
-}
-
-/// Nothing, for a key that can't be deleted.
-fn deletion_secret(
-    context: &mut Context<'_>,
-    rules: KeyRules,
-    input: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, TeeError> {
-    if !rules.rollback_resistance {
-        return Ok(Zeroizing::new(Vec::new()));
+/// What the blob says, none of it believed yet.
+pub(crate) fn split(blob: &[u8]) -> Outcome<(&[u8], Header, &[u8])> {
+    if blob.len() > MAX_BYTES {
+        return Err(invalid());
     }
-    context.storage(Placement::Ree).get(&deletion_object(input))?.ok_or_else(invalid)
+    let (front, rest) = blob.split_first_chunk::<3>().ok_or_else(invalid)?;
+    let length = usize::from(u16::from_be_bytes([front[1], front[2]]));
+    if front[0] != VERSION || length > rest.len() {
+        return Err(invalid());
+    }
+    let (encoded, wrapped) = blob.split_at(3 + length);
+    let mut cbor = &encoded[3..];
+    let header = ciborium::from_reader(&mut cbor).map_err(|_| invalid())?;
+    if cbor.is_empty() { Ok((encoded, header, wrapped)) } else { Err(invalid()) }
+}
+
+fn bound_to(encoded: &[u8]) -> Wrapping {
+    Wrapping::AesGcm { associated: ByteBuf::from(encoded) }
+}
+
+/// What the KEK derives from, besides the HUK.
+#[derive(Serialize)]
+struct Derivation<'a> {
+    header: &'a Bytes,
+    verified_boot_key: &'a Bytes,
+    device_locked: bool,
+    boot_state: BootState,
+    application_id: Option<&'a keymint::Bytes>,
+    application_data: Option<&'a keymint::Bytes>,
+    factory_reset_secret: &'a Bytes,
+    deletion_secret: &'a Bytes,
 }
 
 fn derive(
     context: &mut Context<'_>,
-    boot_info: &BootInfo,
-    rules: KeyRules,
-    input: &[u8],
-) -> Result<Key, TeeError> {
-    let secret = deletion_secret(context, rules, input)?;
-    let state = match boot_info.boot_state {
-        BootState::Green => 0,
-        BootState::Yellow => 1,
-        BootState::Orange => 2,
-        BootState::Red => 3,
+    secrets: &mut Secrets,
+    encoded: &[u8],
+    header: &Header,
+    hidden: &Authorizations,
+) -> Outcome<Key> {
+    let boot = boot_info(context)?;
+    let deletion_secret = match header.slot()? {
+        Some(slot) => secrets::of_slot(context, &slot)?.ok_or_else(invalid)?,
+        None => Zeroizing::default(),
     };
-    let root_of_trust = [u8::from(boot_info.device_locked), state];
-    let bound = [input, &boot_info.verified_boot_key, &root_of_trust, &secret].concat();
-    context.derive_from_huk("key-blob", &Zeroizing::new(bound), KEK)
+    let factory_reset_secret = secrets.factory_reset(context)?;
+    let derivation = Derivation {
+        header: Bytes::new(encoded),
+        verified_boot_key: Bytes::new(&boot.verified_boot_key),
+        device_locked: boot.device_locked,
+        boot_state: boot.boot_state,
+        application_id: hidden.application_id.as_ref(),
+        application_data: hidden.application_data.as_ref(),
+        factory_reset_secret: Bytes::new(&factory_reset_secret),
+        deletion_secret: Bytes::new(&deletion_secret),
+    };
+    let mut bound = Zeroizing::new(Vec::with_capacity(encoded.len() + 1024));
+    ciborium::into_writer(&derivation, &mut *bound).map_err(|_| ErrorCode::UnknownError)?;
+    Ok(context.derive_from_huk(LABEL, &bound, KEK)?)
 }
 
-/// KeyMint's `INVALID_KEY_BLOB`.
-fn invalid() -> TeeError {
-    TeeError::Security(
-        "the key blob is not of this device in this state: it was altered, or made by another \
-         device or under another root of trust, or the key was deleted"
-            .into(),
-    )
-}
-
-impl Versions {
-    const fn of(boot_info: &BootInfo) -> Self {
-        Self {
-            os_version: boot_info.os_version,
-            os_patch_level: boot_info.os_patch_level,
-            boot_patch_level: boot_info.boot_patch_level,
-        }
-    }
-
-    fn to_bytes(self) -> [u8; VERSIONS_BYTES] {
-        let mut bytes = [0; VERSIONS_BYTES];
-        let numbers = [self.os_version, self.os_patch_level, self.boot_patch_level];
-        for (place, number) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(numbers) {
-            *place = number.to_be_bytes();
-        }
-        bytes
-    }
-
-    fn from_bytes(bytes: &[u8; VERSIONS_BYTES]) -> Self {
-        let number = |at: usize| {
-            let bytes = bytes[4 * at..].first_chunk().expect("three numbers of four bytes");
-            u32::from_be_bytes(*bytes)
-        };
-        Self { os_version: number(0), os_patch_level: number(1), boot_patch_level: number(2) }
-    }
-
-    /// Refuses a key that was made under newer software than runs `now`. The OS version may fall
-    /// to 0, as KeyMint allows for generic system images.
-    fn check(&self, now: &Self) -> Result<(), TeeError> {
-        let os_version_fell = self.os_version > now.os_version && now.os_version != 0;
-        if os_version_fell
-            || self.os_patch_level > now.os_patch_level
-            || self.boot_patch_level > now.boot_patch_level
-        {
-            return Err(TeeError::Security(
-                "the key was made under newer software than runs now: update the system".into(),
-            ));
-        }
-        Ok(())
-    }
+/// What was booted.
+pub(crate) fn boot_info(context: &mut Context<'_>) -> Outcome<BootInfo> {
+    context.boot_info().map_err(|error| match error {
+        tee_sdk::TeeError::BadState(_) => ErrorCode::KeymintNotConfigured.into(),
+        other => other.into(),
+    })
 }

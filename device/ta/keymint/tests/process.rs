@@ -8,8 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command as Process};
 use tee_api::Login;
 use tee_api::keymint::{
-    Algorithm, Authorizations, Bytes, Command, Digest, EcCurve, KeyMint, KeyPurpose, KeySource,
-    Reply,
+    Algorithm, Authorizations, Bytes, Command, Digest, EcCurve, ErrorCode, KeyMint, KeyPurpose,
+    KeySource, Reply,
 };
 use tee_api::ta::{CHANNEL_FD, FromTa, SyscallReply, ToTa};
 use tee_sdk::testing::FakeOs;
@@ -113,8 +113,9 @@ fn makes_keys_and_signs_behind_its_locks_and_ends_with_its_channel() {
 
     let attestation_challenge = Some(Bytes::from(b"x"));
     let attested = Authorizations { attestation_challenge, ..params };
+    let missing = ErrorCode::AttestationApplicationIdMissing;
     let refused = ta.call(&generate(&attested));
-    assert!(matches!(refused, Err(TeeError::BadState(_))), "{refused:?}");
+    assert!(matches!(refused, Ok(Reply::Refused(code)) if code == missing), "{refused:?}");
 
     ta.channel = None;
     assert!(ta.process.wait().unwrap().success());

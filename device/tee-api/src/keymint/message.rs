@@ -192,15 +192,13 @@ pub enum Command {
         /// SHA-256.
         hash: ByteBuf,
     },
-    /// For remote key provisioning: a fresh attestation key (P-256) that has no certificate yet.
-    /// → [`Reply::ProvisioningKey`]
-    GenerateProvisioningKey,
-    /// For remote key provisioning: asks for certificates of such keys, signed with the device
-    /// key. The bytes are described in `docs/keymint.md`. → [`Reply::CertificateRequest`]
+    /// For remote key provisioning: asks a server for short-lived certificates of attestation
+    /// keys (P-256, made here for `attest_key`), signed with the device key:
+    /// `keyattest::provisioning`. → [`Reply::CertificateRequest`]
     CertificateRequest {
-        /// `COSE_Mac0` of each key, from [`Reply::ProvisioningKey`]; at most 20.
-        keys: Vec<ByteBuf>,
-        /// The server's, 16 to 64 bytes.
+        /// Their blobs, 1 to 20.
+        keys: Vec<KeyBlob>,
+        /// The server's, 1 to 64 bytes.
         challenge: ByteBuf,
     },
 }
@@ -235,7 +233,6 @@ impl fmt::Debug for Command {
             Self::Use(_) => "Use(..)",
             Self::Close { .. } => "Close(..)",
             Self::SetModuleHash { .. } => "SetModuleHash(..)",
-            Self::GenerateProvisioningKey => "GenerateProvisioningKey",
             Self::CertificateRequest { .. } => "CertificateRequest(..)",
         })
     }
@@ -350,14 +347,7 @@ pub enum Reply {
     Opened(Ticket),
     /// What came of each use.
     Used(Vec<Result<Output, ErrorCode>>),
-    /// A key for remote provisioning.
-    ProvisioningKey {
-        /// Its blob: an attestation key, once it has a certificate.
-        blob: KeyBlob,
-        /// `COSE_Mac0` over its `COSE_Key`.
-        maced_public_key: ByteBuf,
-    },
-    /// An `AuthenticatedRequest`.
+    /// What the server gets.
     CertificateRequest(ByteBuf),
 }
 
@@ -378,7 +368,6 @@ impl fmt::Debug for Reply {
             Self::Confirmed(_) => "Confirmed(..)",
             Self::Opened(_) => "Opened(..)",
             Self::Used(_) => "Used(..)",
-            Self::ProvisioningKey { .. } => "ProvisioningKey(..)",
             Self::CertificateRequest(_) => "CertificateRequest(..)",
         })
     }

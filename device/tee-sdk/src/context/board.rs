@@ -23,6 +23,14 @@ impl Context<'_> {
         }
     }
 
+    /// What names this boot: other bytes after each power-on. What a TA must remember of a boot
+    /// even if its process ends, it stores with them.
+    pub fn boot_id(&mut self) -> Result<[u8; 16], TeeError> {
+        self.bytes(Syscall::BootId)?[..]
+            .try_into()
+            .map_err(|_| TeeError::Communication("not 16 bytes of a boot's name".into()))
+    }
+
     /// Whether the board is still in the factory.
     pub fn in_factory(&mut self) -> Result<bool, TeeError> {
         match self.call(Syscall::InFactory)? {

@@ -202,6 +202,7 @@ impl State {
                 SyscallReply::Clock(self.clock.answer(call, millis(self.uptime))?)
             }
             Syscall::BootInfo => SyscallReply::BootInfo(self.booted()?.clone()),
+            Syscall::BootId => SyscallReply::Bytes(ByteBuf::from(&self.boot_secret[..16])),
             Syscall::InFactory => SyscallReply::Flag(self.factory),
             Syscall::LeaveFactory => {
                 self.factory = false;
