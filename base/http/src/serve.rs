@@ -10,12 +10,14 @@ use axum::Router;
 use axum::http::header::EXPECT;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -59,7 +61,7 @@ pub struct Remote(pub SocketAddr);
 
 /// Who is at the other end of a Unix socket (`SO_PEERCRED`): a request extension behind
 /// [`serve_unix`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCredentials {
     /// The process, where the kernel told.
     pub pid: Option<i32>,
@@ -67,6 +69,9 @@ pub struct PeerCredentials {
     pub uid: u32,
     /// Its group.
     pub gid: u32,
+    /// The label that the kernel's security module gave it (`SO_PEERSEC`); `None` where the
+    /// kernel has no labels.
+    pub label: Option<Arc<str>>,
 }
 
 /// Serves `app` over TLS until `shutdown` is ready, then lets running requests end.
@@ -91,7 +96,9 @@ pub async fn serve_unix(
     limits: Limits,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    Connections::new(app, limits).run(UnixDoor(listener), shutdown).await;
+    let most = (limits.connections / STRANGERS_SHARE).max(1);
+    let door = UnixDoor { listener, strangers: Strangers { most, here: Arc::default() } };
+    Connections::new(app, limits).run(door, shutdown).await;
 }
 
 /// Where connections come in.
@@ -144,16 +151,61 @@ impl Door for TlsDoor {
     }
 }
 
-struct UnixDoor(UnixListener);
+/// The part of all connections, one in so many, that one user may hold who is neither root nor
+/// the server's own: a program that only connects shuts nobody else out.
+const STRANGERS_SHARE: usize = 4;
+
+struct UnixDoor {
+    listener: UnixListener,
+    strangers: Strangers,
+}
+
+/// Connections of users who are neither root nor the server's own.
+#[derive(Clone)]
+struct Strangers {
+    /// For each of them.
+    most: usize,
+    here: Arc<Mutex<HashMap<u32, usize>>>,
+}
+
+/// One of them; leaves when it is dropped.
+struct Stranger {
+    strangers: Strangers,
+    uid: u32,
+}
+
+impl Strangers {
+    fn enter(&self, uid: u32) -> Option<Stranger> {
+        let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = here.entry(uid).or_default();
+        (*count < self.most).then(|| {
+            *count += 1;
+            Stranger { strangers: self.clone(), uid }
+        })
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut here = self.strangers.here.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = here.get_mut(&self.uid) {
+            *count -= 1;
+            if *count == 0 {
+                here.remove(&self.uid);
+            }
+        }
+    }
+}
 
 impl Door for UnixDoor {
     type Accepted = (UnixStream, PeerCredentials);
 
     async fn accept(&self) -> io::Result<Self::Accepted> {
-        let (stream, _) = self.0.accept().await?;
+        let (stream, _) = self.listener.accept().await?;
         let credentials = stream.peer_cred()?;
         let (pid, uid, gid) = (credentials.pid(), credentials.uid(), credentials.gid());
-        Ok((stream, PeerCredentials { pid, uid, gid }))
+        let label = label(&stream);
+        Ok((stream, PeerCredentials { pid, uid, gid, label }))
     }
 
     fn run(
@@ -161,8 +213,35 @@ impl Door for UnixDoor {
         (stream, peer): Self::Accepted,
         connection: Connection,
     ) -> impl Future<Output = ()> + Send + 'static {
-        connection.run(stream, peer)
+        // SAFETY: the call has no preconditions and touches no memory.
+        let own = unsafe { libc::geteuid() };
+        let known = peer.uid == 0 || peer.uid == own;
+        let strangers = self.strangers.clone();
+        async move {
+            let stranger = if known { None } else { strangers.enter(peer.uid) };
+            if known || stranger.is_some() {
+                connection.run(stream, peer).await;
+            }
+        }
     }
+}
+
+/// The longest label that is asked for.
+const MAX_LABEL_BYTES: usize = 255;
+
+fn label(stream: &UnixStream) -> Option<Arc<str>> {
+    let mut label = [0_u8; MAX_LABEL_BYTES];
+    let mut length = label.len() as libc::socklen_t;
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_PEERSEC);
+    // SAFETY: the call writes at most `length` bytes into `label`, and the length that it has;
+    // both outlive it.
+    let done = unsafe {
+        let place = label.as_mut_ptr().cast();
+        libc::getsockopt(stream.as_raw_fd(), level, option, place, &raw mut length)
+    };
+    let given = label.get(..length as usize).filter(|_| done == 0)?;
+    let text = std::str::from_utf8(given).ok()?.trim_end_matches('\0');
+    (!text.is_empty()).then(|| text.into())
 }
 
 /// Binds a Unix socket at `path` with the given permissions. One that a process left behind

@@ -143,7 +143,7 @@ pub struct Refusal {
     /// The code's name, as `key_expired`.
     pub error: String,
     /// The code's number, as `-25`; absent where the refusal is not the keystore's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
     /// For people: what happened, and what to do.
     pub reason: String,

@@ -40,6 +40,12 @@ impl Operations {
         self.0.insert(id, operation);
     }
 
+    /// Refuses what is not there, or not `owner`'s.
+    pub(crate) fn must_own(&self, id: u64, owner: &Namespace) -> Result<(), Error> {
+        let own = self.0.get(&id).is_some_and(|operation| operation.owner == *owner);
+        if own { Ok(()) } else { Err(ErrorCode::InvalidOperationHandle.into()) }
+    }
+
     /// Takes an operation for one call; until [`Self::put_back`] nobody else gets it.
     pub(crate) fn take(
         &mut self,

@@ -13,7 +13,7 @@ use crypto::kdf::hkdf_sha256;
 use crypto::secret::Secret;
 use effects::{Clock, Entropy};
 use keymint::HardwareAuthToken;
-use keystore_client::api::{AuditPage, MAX_PAGE, Namespace};
+use keystore_client::api::{AuditPage, MAX_PAGE, Namespace, OperationId};
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
@@ -126,12 +126,22 @@ impl Keystore {
     /// Takes a hardware auth token, from the system's authenticators.
     pub fn add_token(&self, caller: &Caller, token: &[u8]) -> Result<(), Error> {
         caller.must_be_system()?;
+        self.log(Event::new(self.parts.clock.now(), &caller.namespace, What::AuthToken, 0))?;
+        self.authenticated(token)
+    }
+
+    /// Takes what gatekeeper said for an operation.
+    pub fn authenticated(&self, token: &[u8]) -> Result<(), Error> {
         let token = HardwareAuthToken::from_bytes(token)
             .map_err(|error| Error::malformed(error.to_string()))?;
-        self.log(Event::new(self.parts.clock.now(), &caller.namespace, What::AuthToken, 0))?;
         let now = self.parts.clock.monotonic();
         self.live().tokens.add(token, now);
         Ok(())
+    }
+
+    /// Refuses where the operation is not the caller's.
+    pub fn must_own(&self, caller: &Caller, id: OperationId) -> Result<(), Error> {
+        self.live().operations.must_own(id.0, &caller.namespace)
     }
 
     /// A page of the audit log, the oldest first, and whether it was altered.

@@ -1,5 +1,6 @@
 //! The local API: HTTP+JSON on a Unix socket (`/run/holdfast.sock`), for programs of the same
-//! user or of the system's root; everyone else gets 403 `not_allowed`.
+//! user or of the system's root; everyone else gets 403 `not_allowed`. Only `/v1/keys…`
+//! ([`keys`], docs/keys.md) is for every user: each has keys of their own.
 //!
 //! A refusal is a status with `{"error": word, "reason": sentence}`, and `Retry-After` (seconds)
 //! where it is known when to try again. What the cloud refuses keeps the cloud's status, word
@@ -53,6 +54,7 @@
 
 mod applications;
 mod files;
+mod keys;
 pub mod sync;
 pub mod update;
 
@@ -80,6 +82,15 @@ type Answer = Result<Json<Value>, Error>;
 
 /// The routes of `device`.
 pub fn router(device: Arc<Device>) -> Router {
+    let system = system().route_layer(middleware::from_fn(check_peer));
+    keys::router()
+        .merge(system)
+        .fallback(|| async { Error::NotFound("this route".into()) })
+        .with_state(device)
+}
+
+/// What is for the device's own user and its root.
+fn system() -> Router<Arc<Device>> {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/lock/enrol", post(enrol))
@@ -116,16 +127,16 @@ pub fn router(device: Arc<Device>) -> Router {
         .route("/v1/factory/csr", post(factory_csr))
         .route("/v1/factory/install", post(factory_install))
         .route("/v1/erase", post(erase))
-        .fallback(|| async { Error::NotFound("this route".into()) })
-        .layer(middleware::from_fn(check_peer))
-        .with_state(device)
 }
 
-/// Only the system's root and the user that the daemon runs as.
+/// The system's root, or the user that the daemon runs as.
+fn is_system(peer: &PeerCredentials) -> bool {
+    peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw()
+}
+
 async fn check_peer(request: Request, next: Next) -> Response {
-    let own = rustix::process::geteuid().as_raw();
     match request.extensions().get::<PeerCredentials>() {
-        Some(peer) if peer.uid == 0 || peer.uid == own => next.run(request).await,
+        Some(peer) if is_system(peer) => next.run(request).await,
         _ => {
             let reason = "this API is for the device's own user and its root";
             (StatusCode::FORBIDDEN, Json(Refusal::new("not_allowed", reason))).into_response()
@@ -137,7 +148,8 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status());
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = Json(Refusal::new(self.code(), self.to_string()));
+        let (error, reason) = (self.code().to_owned(), self.to_string());
+        let body = Json(keystore_client::Refusal { error, code: self.key_code(), reason });
         match self.retry_after_ms() {
             Some(wait) => {
                 let seconds = wait.div_ceil(1000).to_string();
@@ -192,7 +204,7 @@ async fn unlock(State(device): Shared) -> Answer {
 }
 
 async fn lock(State(device): Shared) -> Answer {
-    device.lock();
+    blocking(&device, |device| Ok(device.lock())).await?;
     answer(json!({"locked": device.is_locked()}))
 }
 

@@ -15,6 +15,7 @@ mod erase;
 mod events;
 mod factory;
 mod files;
+mod keys;
 mod lock;
 mod push;
 mod start;
@@ -42,6 +43,7 @@ use crate::modem::Modem;
 use crate::record::Inbox;
 use crate::tee::Tee;
 use crate::userdata::{Partition, Userdata};
+use ::keystore::Keystore;
 use device_link::find::{Alarm, Reports};
 use device_link::session::{Cloud, DeviceSession};
 use effects::{Clock, Entropy};
@@ -67,6 +69,8 @@ pub struct Device {
     partition: Arc<Partition>,
     userdata: Mutex<Userdata>,
     inbox: Mutex<Inbox>,
+    /// Closed while there is no key for it, or where it can't be opened.
+    keystore: Mutex<Result<Arc<Keystore>, ::keystore::Error>>,
     live: Mutex<Live>,
     /// Rises whenever the area is closed by force: what began before must not go on.
     epoch: watch::Sender<u64>,

@@ -106,6 +106,9 @@ pub enum Error {
     /// An update does not go on.
     #[error(transparent)]
     Update(#[from] Box<UpdateRefused>),
+    /// The keystore refused.
+    #[error(transparent)]
+    Keys(#[from] keystore::Error),
     /// A part of the daemon gave up.
     #[error("the system failed inside: {0}")]
     Internal(String),
@@ -216,7 +219,8 @@ impl Error {
             Self::BadRequest(_) => 400,
             Self::NoCloud | Self::NoPosition(_) | Self::NoUpdates(_) => 503,
             Self::Update(refused) => refused.code().0,
-            Self::Tee(error) => tee_code(error).0,
+            Self::Tee(error) | Self::Keys(keystore::Error::Tee(error)) => tee_code(error).0,
+            Self::Keys(error) => keys_status(error),
             Self::Cloud(error) => error.refusal().map_or(502, |refusal| refusal.status),
             Self::Userdata(ChangeError::Io(error)) | Self::Io { source: error, .. } => {
                 if is_full(error) { 507 } else { 500 }
@@ -255,7 +259,8 @@ impl Error {
             Self::NoPosition(_) => "no_position",
             Self::NotFound(_) => "not_found",
             Self::BadRequest(_) => "bad_request",
-            Self::Tee(error) => tee_code(error).1,
+            Self::Tee(error) | Self::Keys(keystore::Error::Tee(error)) => tee_code(error).1,
+            Self::Keys(error) => error.code().map_or("internal", |code| code.name()),
             Self::Cloud(error) => error.refusal().map_or("cloud_unreachable", |r| &r.error),
             Self::Userdata(ChangeError::Io(error)) | Self::Io { source: error, .. } => {
                 if is_full(error) { "disk_full" } else { "storage" }
@@ -272,6 +277,15 @@ impl Error {
         }
     }
 
+    /// The number of KeyMint's or the keystore's code, where it is one.
+    #[must_use]
+    pub fn key_code(&self) -> Option<i32> {
+        match self {
+            Self::Keys(error) => error.code().map(|code| code.number()),
+            _ => None,
+        }
+    }
+
     /// Milliseconds until it is worth trying again, where that is known.
     #[must_use]
     pub const fn retry_after_ms(&self) -> Option<u64> {
@@ -281,6 +295,32 @@ impl Error {
             }
             _ => None,
         }
+    }
+}
+
+/// What a refusal of KeyMint's is in HTTP; the keystore's own say it themselves.
+fn keys_status(error: &keystore::Error) -> u16 {
+    use keymint::ErrorCode as Km;
+    use keystore_client::Code;
+    match error.code() {
+        Some(Code::Keystore(code)) => code.status(),
+        Some(Code::KeyMint(
+            Km::KeyUserNotAuthenticated
+            | Km::KeyNotYetValid
+            | Km::KeyExpired
+            | Km::KeyMaxOpsExceeded
+            | Km::NoUserConfirmation
+            | Km::VerificationFailed
+            | Km::EarlyBootEnded
+            | Km::CannotAttestIds,
+        )) => 403,
+        Some(Code::KeyMint(Km::InvalidOperationHandle)) => 404,
+        Some(Code::KeyMint(Km::DeviceLocked)) => 423,
+        Some(Code::KeyMint(Km::TooManyOperations)) => 429,
+        Some(Code::KeyMint(Km::Unimplemented)) => 501,
+        Some(Code::KeyMint(Km::RollbackResistanceUnavailable)) => 507,
+        Some(Code::KeyMint(_)) => 400,
+        None => 500,
     }
 }
 

@@ -415,14 +415,17 @@ impl Tee for FakeTee {
             Command::FactoryGenerate | Command::FactoryInstall { .. } => {
                 Err(TeeError::Denied("not in the factory".into()))
             }
-            Command::GenerateKey { .. } => {
+            Command::GenerateKey { params, .. } => {
                 let key = EcdsaKey::generate(Curve::P256).unwrap();
                 // The "leaf" is the bare public key: what a real leaf says is keymint's to test.
                 let leaf = key.public_key_spki().unwrap();
                 let chain = std::iter::once(leaf).chain(state.chain.clone());
                 Ok(Reply::Key(KeyCreation {
                     blob: key.to_pkcs8().to_vec().into(),
-                    characteristics: KeyCharacteristics::default(),
+                    characteristics: KeyCharacteristics {
+                        hardware_enforced: params,
+                        ..KeyCharacteristics::default()
+                    },
                     chain: chain.map(Into::into).collect(),
                 }))
             }

@@ -7,4 +7,4 @@ mod find;
 mod locks;
 mod update;
 
-pub(crate) use bench::Bench;
+pub(crate) use bench::{Bench, refusal};

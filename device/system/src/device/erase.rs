@@ -1,6 +1,6 @@
 //! Factory reset: the keys first, in the TEE; then what they opened.
 
-use super::{Device, Ending};
+use super::{Device, Ending, keys};
 use crate::error::Error;
 use crate::record::Inbox;
 use crate::userdata::{self, Userdata};
@@ -40,6 +40,7 @@ impl Device {
         // Nobody writes the old record any more.
         *self.userdata() = Userdata::closed();
         *self.inbox() = Inbox::closed();
+        self.set_keystore(Err(keys::closed()));
         self.folders.make_system()?;
         Ok(userdata::void(&*self.tee, &self.partition, &self.folders.journal())?)
     }

@@ -25,16 +25,13 @@ impl Device {
     pub fn unlock(&self) -> Result<(), Error> {
         self.refuse_if_closed_to_people()?;
         let epoch = *self.epoch.borrow();
-        let key =
+        let (key, token) =
             self.prompting(Prompt::Unlock, || match self.tee.gatekeeper(Command::Unlock)? {
-                Reply::Unlocked { ce_key, .. } => {
-                    Secret::<32>::from_slice(&ce_key).map_err(|_| unexpected())
+                Reply::Unlocked { ce_key, auth_token } => {
+                    let key = Secret::<32>::from_slice(&ce_key).map_err(|_| unexpected())?;
+                    Ok((key, auth_token))
                 }
-                Reply::Wrong { failures, retry_after_ms } => {
-                    Err(Error::WrongPin { failures, retry_after_ms })
-                }
-                Reply::Throttled { retry_after_ms } => Err(Error::Throttled { retry_after_ms }),
-                _ => Err(unexpected()),
+                other => Err(not_right(&other)),
             })?;
         let already = self.live().area.clone();
         let area = match already {
@@ -49,8 +46,20 @@ impl Device {
         live.locked = false;
         live.notice = None;
         drop(live);
+        self.keystore_unlocked(&key, &token);
         self.touch();
         Ok(())
+    }
+
+    /// Asks the person to prove themselves, for one operation of KeyMint. Blocks until they did;
+    /// gives the hardware auth token.
+    pub(super) fn authenticate(&self, operation: u64) -> Result<Vec<u8>, Error> {
+        self.refuse_if_closed_to_people()?;
+        let asked = Command::Authenticate { challenge: operation };
+        self.prompting(Prompt::Unlock, || match self.tee.gatekeeper(asked)? {
+            Reply::Authenticated { auth_token } => Ok(auth_token.into_vec()),
+            other => Err(not_right(&other)),
+        })
     }
 
     /// Locks the screen. The area stays open for what runs in the background, as on Android
@@ -59,7 +68,11 @@ impl Device {
         let mut live = self.live();
         live.locked = live.lock.enrolled;
         live.notice = None;
+        let locked = live.locked;
         drop(live);
+        if locked {
+            self.keystore_locked();
+        }
         self.touch();
     }
 
@@ -82,6 +95,7 @@ impl Device {
         live.locked = live.lock.enrolled;
         live.notice = None;
         drop(live);
+        self.keystore_locked();
         self.touch();
     }
 
@@ -128,6 +142,15 @@ impl Device {
         self.touch();
         self.refresh()?;
         answer
+    }
+}
+
+/// What gatekeeper said instead of yes.
+fn not_right(reply: &Reply) -> Error {
+    match *reply {
+        Reply::Wrong { failures, retry_after_ms } => Error::WrongPin { failures, retry_after_ms },
+        Reply::Throttled { retry_after_ms } => Error::Throttled { retry_after_ms },
+        _ => unexpected(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::factory::serial_number;
 use super::update::{UpdateParts, Updates};
-use super::{Device, Images, Live};
+use super::{Device, Images, Live, keys};
 use crate::error::Error;
 use crate::modem::Modem;
 use crate::record::{Inbox, Record};
@@ -16,10 +16,12 @@ use effects::{Clock, Entropy, durable, random_array};
 use http_link::Connector;
 use keyattest::x509::{Certificate, oid};
 use keyattest::{KeyDescription, VerifiedBootState};
+use keystore::Keystore;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tee_api::TeeError;
 use tee_api::gatekeeper::Command;
+use tee_api::keymint;
 use tokio::sync::watch;
 
 /// Where things lie.
@@ -136,9 +138,13 @@ impl Device {
                     folders.make_system()?;
                     userdata::void(&*tee, &partition, &folders.journal()).map_err(Error::from)?;
                 }
-                Stores { userdata: Userdata::closed(), inbox: Inbox::closed() }
+                Stores {
+                    userdata: Userdata::closed(),
+                    inbox: Inbox::closed(),
+                    keystore: Err(keys::closed()),
+                }
             }
-            false => Stores::open(&tee, &*entropy, &partition, &folders)?,
+            false => Stores::open(&tee, &clock, &entropy, &partition, &folders)?,
         };
         // A device that can't be updated, say for a full disk, is a device all the same.
         let updates = parts.update.and_then(|update| {
@@ -177,6 +183,7 @@ impl Device {
             partition,
             userdata: Mutex::new(stores.userdata),
             inbox: Mutex::new(stores.inbox),
+            keystore: Mutex::new(stores.keystore),
             live: Mutex::new(live),
             epoch: watch::Sender::new(0),
             session: watch::Sender::new(None),
@@ -194,10 +201,12 @@ impl Device {
         if !self.userdata().is_closed() {
             return Ok(());
         }
-        let stores = Stores::open(&self.tee, &*self.entropy, &self.partition, &self.folders);
+        let (clock, entropy) = (&self.clock, &self.entropy);
+        let stores = Stores::open(&self.tee, clock, entropy, &self.partition, &self.folders);
         let stores = stores.map_err(|error| Error::Internal(error.to_string()))?;
         *self.userdata() = stores.userdata;
         *self.inbox() = stores.inbox;
+        self.set_keystore(stores.keystore);
         Ok(())
     }
 
@@ -207,7 +216,13 @@ impl Device {
         if let Err(error) = self.upgrade_account_key() {
             tracing::warn!(%error, "the key of the account was not upgraded");
         }
-        Ok(self.tee.do_gatekeeper(Command::BootSuccessful)?)
+        self.tee.do_gatekeeper(Command::BootSuccessful)?;
+        // Keys for early boot work no more. Where that can't be said, they go on working.
+        match self.tee.keymint(keymint::Command::EarlyBootEnded) {
+            Ok(keymint::Reply::Done) => {}
+            other => tracing::warn!(?other, "KeyMint was not told that early boot ended"),
+        }
+        Ok(())
     }
 }
 
@@ -215,27 +230,30 @@ impl Device {
 struct Stores {
     userdata: Userdata,
     inbox: Inbox,
+    keystore: Result<Arc<Keystore>, keystore::Error>,
 }
 
 impl Stores {
     fn open(
         tee: &Arc<dyn Tee>,
-        entropy: &dyn Entropy,
+        clock: &Arc<dyn Clock>,
+        entropy: &Arc<dyn Entropy>,
         partition: &Arc<Partition>,
         folders: &Folders,
     ) -> Result<Self, BootError> {
         folders.make_system()?;
         let device_key = Secret::new(tee.device_key()?);
         let inbox_key = hkdf_sha256::<32>(device_key.expose(), b"", &[b"holdfast-inbox"]);
+        let keystore = keys::open(folders, &device_key, tee, clock, entropy);
         let fresh = || Record {
-            android_id: random_array::<16>(entropy).to_vec().into(),
+            android_id: random_array::<16>(&**entropy).to_vec().into(),
             ..Record::default()
         };
         let journal = folders.journal();
         let userdata = Userdata::open(tee.clone(), partition.clone(), journal, device_key, fresh)?;
         let inbox = Inbox::open(&folders.system().join("inbox"), inbox_key.expose())
             .map_err(Error::io("the inbox"))?;
-        Ok(Self { userdata, inbox })
+        Ok(Self { userdata, inbox, keystore })
     }
 }
 

@@ -182,7 +182,7 @@ fn serve(device: &Arc<Device>, folder: &Path) -> JoinHandle<()> {
 }
 
 /// The status and the word of a refusal.
-pub(super) fn refusal<T>(answer: Result<T, HttpError>) -> (u16, String) {
+pub(crate) fn refusal<T>(answer: Result<T, HttpError>) -> (u16, String) {
     match answer {
         Err(HttpError::Refused(refusal)) => (refusal.status, refusal.error),
         Err(other) => panic!("no refusal: {other}"),
