@@ -1,5 +1,6 @@
 //! The command line: what a person can type.
 
+use crate::keys::args::Keys;
 use crate::tools::avb::Avb;
 use crate::tools::bootimg::Bootimg;
 use crate::tools::ota::Ota;
@@ -67,6 +68,11 @@ pub(crate) enum Command {
     /// Updates: make them out of images, as deltas too; sign, judge and apply them
     #[command(subcommand)]
     Ota(Ota),
+    /// Keys in the TEE of the device on this machine: make them, use them, share them
+    ///
+    /// The device is the one whose socket is HOLDFAST_SOCKET, else the one in the state folder.
+    #[command(subcommand)]
+    Keys(Keys),
 }
 
 #[derive(Debug, Subcommand)]

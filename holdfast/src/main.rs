@@ -9,6 +9,7 @@ mod commands;
 mod confirm;
 mod doctor;
 mod exit;
+mod keys;
 mod programs;
 mod radio;
 mod report;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Command::Bootimg(command) => tools::bootimg::run(command),
         Command::Rpmb(command) => tools::rpmb::run(command),
         Command::Ota(command) => tools::ota::run(command),
+        Command::Keys(command) => keys::run(&command),
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -31,6 +31,11 @@ impl<'a> Operation<'a> {
         &self.begun.params
     }
 
+    /// Has the person authenticate for this operation on the trusted screen; blocks until they did.
+    pub fn authenticate(&mut self) -> Result<(), Error> {
+        self.keystore.ask("POST", &self.target("/authenticate"), Body::Empty).map(drop)
+    }
+
     /// More of what is authenticated and not encrypted; before the first data.
     pub fn update_aad(&mut self, aad: &[u8]) -> Result<(), Error> {
         for piece in aad.chunks(MAX_DATA_BYTES) {

@@ -1,0 +1,200 @@
+//! `holdfast keys`: what a person can type.
+
+use super::rules::{KeyRules, UseRules};
+use crate::args::{EXITS, StateDir};
+use clap::{Args, Subcommand};
+use keystore_client::api::{Access, KeyRef, Namespace};
+use std::path::PathBuf;
+
+/// Where the device is, and how it is told what came of it.
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `holdfast keys`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make a key in the TEE
+    ///
+    /// What it obeys is fixed from then on. With --challenge its certificate is an attestation.
+    #[command(after_help = EXITS)]
+    Generate(#[command(flatten)] New),
+    /// Take a key in that was made outside
+    #[command(after_help = EXITS)]
+    Import {
+        #[command(flatten)]
+        new: New,
+        /// The key: PKCS#8 DER of a key pair, or the bytes of a symmetric key
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// pkcs8 or raw
+        #[arg(long, value_name = "FORMAT", default_value = "pkcs8")]
+        format: keymint::KeyFormat,
+    },
+    /// List your keys
+    #[command(after_help = EXITS)]
+    List {
+        #[command(flatten)]
+        at: At,
+        /// Only those whose alias begins so
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+    /// Say what a key obeys
+    #[command(after_help = EXITS)]
+    Show {
+        #[command(flatten)]
+        at: At,
+        /// Alias, id:… or grant:…
+        key: KeyRef,
+    },
+    /// Sign a file
+    #[command(after_help = EXITS)]
+    Sign(Data),
+    /// Check a signature or a MAC; exit code 1 if it is wrong
+    ///
+    /// A MAC is checked in the TEE, a signature here, under the key's certificate.
+    #[command(after_help = EXITS)]
+    Verify {
+        #[command(flatten)]
+        data: Data,
+        /// The signature or MAC
+        #[arg(long, value_name = "FILE")]
+        signature: PathBuf,
+    },
+    /// Encrypt a file; the nonce comes in front of the text
+    ///
+    /// With an RSA key that happens here, under the key's certificate.
+    #[command(after_help = EXITS)]
+    Encrypt(Cipher),
+    /// Decrypt a file; the nonce is taken from the front of the text
+    #[command(after_help = EXITS)]
+    Decrypt(Cipher),
+    /// Make a MAC over a file
+    #[command(after_help = EXITS)]
+    Mac(Data),
+    /// Write a key's certificate chain as PEM: its attestation, if it was made with --challenge
+    #[command(after_help = EXITS)]
+    Attest {
+        #[command(flatten)]
+        at: At,
+        /// Alias, id:… or grant:…
+        key: KeyRef,
+        /// Where to [default: standard output]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Let another user of the device use a key of yours, or take that back
+    #[command(after_help = EXITS)]
+    Grant {
+        #[command(flatten)]
+        at: At,
+        /// Alias, or id:…
+        key: KeyRef,
+        /// To whom: a user id, and behind a slash the label that the security policy gives it
+        #[arg(long, value_name = "UID[/LABEL]", value_parser = namespace)]
+        to: Namespace,
+        /// What: get_info, use, update, delete; several with commas
+        #[arg(long, value_name = "ACCESS", value_delimiter = ',', default_value = "get_info,use")]
+        #[arg(value_parser = access)]
+        access: Vec<Access>,
+        /// Take it back
+        #[arg(long, conflicts_with = "access")]
+        revoke: bool,
+    },
+    /// Delete a key, in the TEE too
+    #[command(after_help = EXITS)]
+    Delete {
+        #[command(flatten)]
+        at: At,
+        /// Alias, id:… or grant:…
+        key: KeyRef,
+    },
+}
+
+impl Keys {
+    /// Where the device is, and how it is told what came of it.
+    pub(crate) const fn at(&self) -> &At {
+        match self {
+            Self::Generate(new) | Self::Import { new, .. } => &new.at,
+            Self::Sign(data) | Self::Mac(data) | Self::Verify { data, .. } => &data.at,
+            Self::Encrypt(cipher) | Self::Decrypt(cipher) => &cipher.data.at,
+            Self::List { at, .. }
+            | Self::Show { at, .. }
+            | Self::Attest { at, .. }
+            | Self::Grant { at, .. }
+            | Self::Delete { at, .. } => at,
+        }
+    }
+}
+
+/// A new key.
+#[derive(Debug, Args)]
+pub(crate) struct New {
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// What it is to be called
+    pub(crate) alias: String,
+    #[command(flatten)]
+    pub(crate) rules: KeyRules,
+    /// Delete the key that has this alias, and take its place
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// A key of the purpose attest_key that attests this one, instead of the device's
+    #[arg(long, value_name = "KEY")]
+    pub(crate) attest_key: Option<KeyRef>,
+}
+
+/// A key and a file.
+#[derive(Debug, Args)]
+pub(crate) struct Data {
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// Alias, id:… or grant:…
+    pub(crate) key: KeyRef,
+    /// What to read [default: standard input]
+    pub(crate) file: Option<PathBuf>,
+    /// Where what comes out goes, once all of it is there [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) rules: UseRules,
+    /// What the trusted screen gave for this message
+    #[arg(long, value_name = "FILE")]
+    pub(crate) confirmation: Option<PathBuf>,
+    /// Have the person authenticate on the trusted screen, for a key that needs that each time
+    #[arg(long)]
+    pub(crate) authenticate: bool,
+}
+
+/// The same, and what encryption needs besides.
+#[derive(Debug, Args)]
+pub(crate) struct Cipher {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// What is authenticated and not encrypted (GCM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) aad: Option<PathBuf>,
+    /// No nonce in front of the text: encrypt tells it on standard error, decrypt takes --nonce
+    #[arg(long)]
+    pub(crate) no_nonce: bool,
+}
+
+fn namespace(text: &str) -> Result<Namespace, String> {
+    let (uid, label) = match text.split_once('/') {
+        Some((uid, label)) => (uid, Some(label.to_owned())),
+        None => (text, None),
+    };
+    let uid = uid.parse().map_err(|_| format!("{uid:?} is no user id"))?;
+    Ok(Namespace { uid, label })
+}
+
+fn access(text: &str) -> Result<Access, String> {
+    serde_json::from_value(serde_json::json!(text))
+        .map_err(|_| "one of get_info, use, update, delete".to_owned())
+}
