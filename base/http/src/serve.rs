@@ -364,3 +364,20 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_holds_its_share_and_no_more() {
+        let strangers = Strangers { most: 2, here: Arc::default() };
+        let first = strangers.enter(7);
+        let _second = strangers.enter(7);
+        assert!(first.is_some() && strangers.enter(7).is_none());
+        assert!(strangers.enter(8).is_some(), "another one's share is its own");
+        drop(first);
+        assert!(strangers.enter(7).is_some());
+        assert_eq!(strangers.here.lock().unwrap().len(), 1, "who left is forgotten");
+    }
+}

@@ -12,7 +12,7 @@ use crate::tokens::Tokens;
 use crypto::kdf::hkdf_sha256;
 use crypto::secret::Secret;
 use effects::{Clock, Entropy};
-use keymint::HardwareAuthToken;
+use keymint::{ErrorCode, HardwareAuthToken};
 use keystore_client::api::{AuditPage, MAX_PAGE, Namespace, OperationId};
 use std::collections::VecDeque;
 use std::fmt;
@@ -228,8 +228,8 @@ impl Keystore {
         };
         match self.keymint(Command::DeleteKey { blob: blob.to_vec().into() }) {
             // A blob that opens no more is as good as deleted.
-            Ok(_) | Err(Error::Refused { .. }) => {}
-            Err(error) => return Err(error),
+            Err(error) if !error.is(ErrorCode::InvalidKeyBlob) => return Err(error),
+            _ => {}
         }
         self.db.post(move |on| on.run(async |db| rows::forget_doomed(db, id).await));
         Ok(())

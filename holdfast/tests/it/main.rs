@@ -12,6 +12,7 @@ mod in_use;
 mod independent;
 mod interrupted;
 mod json;
+mod keys;
 mod kills;
 mod once;
 mod privacy;
