@@ -1,6 +1,7 @@
 //! The command line: what a person can type.
 
 use crate::keys::args::Keys;
+use crate::tools::attest::Attest;
 use crate::tools::avb::Avb;
 use crate::tools::bootimg::Bootimg;
 use crate::tools::ota::Ota;
@@ -73,6 +74,9 @@ pub(crate) enum Command {
     /// The device is the one whose socket is HOLDFAST_SOCKET, else the one in the state folder.
     #[command(subcommand)]
     Keys(Keys),
+    /// Key attestation: what the certificates that a device made for a key prove
+    #[command(subcommand)]
+    Attest(Attest),
 }
 
 #[derive(Debug, Subcommand)]
@@ -160,26 +164,44 @@ pub(crate) enum Cloud {
     /// Serve in the foreground until a signal
     ///
     /// One JSON line on standard output says where it listens. The first start makes its CA and
-    /// two credentials: maker.json to enrol devices, developer.json to push.
+    /// three credentials: maker.json to enrol devices, developer.json to push, attestation.json to
+    /// admit relying parties.
     #[command(after_help = EXITS)]
-    Serve {
-        #[command(flatten)]
-        state: StateDir,
-        /// Where it listens (port 0: any free one)
-        #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443")]
-        listen: SocketAddr,
-        /// The Key Center, as https://localhost:8200
-        #[arg(long, value_name = "URL")]
-        keycenter: String,
-        /// The CA that the Key Center's certificate chains to [default: keycenter/ca.pem in the
-        /// state folder]
-        #[arg(long, value_name = "FILE")]
-        keycenter_ca: Option<PathBuf>,
-        /// The cloud's credential at the Key Center [default: keycenter/bootstrap/cloud.json in
-        /// the state folder]
-        #[arg(long, value_name = "FILE")]
-        keycenter_credential: Option<PathBuf>,
-    },
+    Serve(ServeCloud),
+}
+
+/// `holdfast cloud serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeCloud {
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+    /// Where it listens (port 0: any free one)
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443")]
+    pub(crate) listen: SocketAddr,
+    /// The Key Center, as https://localhost:8200
+    #[arg(long, value_name = "URL")]
+    pub(crate) keycenter: String,
+    /// The CA that the Key Center's certificate chains to [default: keycenter/ca.pem in the state
+    /// folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keycenter_ca: Option<PathBuf>,
+    /// The cloud's credential at the Key Center [default: keycenter/bootstrap/cloud.json in the
+    /// state folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keycenter_credential: Option<PathBuf>,
+    /// Trust the keys of these root certificates too (PEM), for policies that say so
+    #[arg(long, value_name = "FILE")]
+    pub(crate) attestation_roots: Vec<PathBuf>,
+    /// Google's revocation list, a file or an https address; without it no phone under Google's
+    /// roots counts
+    #[arg(long, value_name = "FILE|URL")]
+    pub(crate) google_status: Option<OsString>,
+    /// The CAs that the list's address chains to (PEM)
+    #[arg(long, value_name = "FILE", requires = "google_status")]
+    pub(crate) google_status_ca: Option<PathBuf>,
+    /// How old that list may be [default: 24]
+    #[arg(long, value_name = "HOURS", requires = "google_status")]
+    pub(crate) google_status_max_age: Option<u64>,
 }
 
 /// Where the bootloader's lock changes, and how that is told.

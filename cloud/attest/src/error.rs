@@ -12,6 +12,9 @@ pub enum Error {
     /// No verdict: the database.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// No verdict: the audit log refused, or the crypto library.
+    #[error("{0}")]
+    Internal(String),
     /// Something stored does not parse.
     #[error("stored data is damaged: {0}")]
     Damaged(&'static str),
@@ -55,6 +58,32 @@ pub enum Refusal {
     /// The device's certificate does not name a serial number.
     #[error("the device's certificate names no serial number")]
     SerialMissing,
+    /// The chain answers another challenge than the one that was named.
+    #[error("the chain answers another challenge than the one that was named")]
+    ChallengeMismatch,
+    /// Google's revocation list is too old, or was never read.
+    #[error(
+        "the revocation list for this root is too old or missing: no chain under it counts until \
+         the list is fetched again"
+    )]
+    RevocationListStale,
+    /// What a request names is not there.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// A field of a request is not what it should be.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// Which.
+        field: &'static str,
+        /// What is due.
+        reason: &'static str,
+    },
+    /// A credential that is no relying party's.
+    #[error("no relying party has this credential")]
+    NotARelyingParty,
+    /// A request for provisioned certificates.
+    #[error("the request for certificates is refused: {0}")]
+    Provisioning(#[from] keyattest::provisioning::ProvisioningError),
     /// What should be a maker's root is no self-signed certificate.
     #[error("the maker's root is no self-signed certificate")]
     NotARoot,
@@ -74,8 +103,26 @@ impl Refusal {
             Self::DeviceRevoked { .. } => "device_revoked",
             Self::DeviceConflict => "device_conflict",
             Self::SerialMissing => "device_serial_missing",
+            Self::ChallengeMismatch => "challenge_mismatch",
+            Self::RevocationListStale => "revocation_list_stale",
+            Self::NotFound(_) => "not_found",
+            Self::Invalid { .. } => "invalid",
+            Self::NotARelyingParty => "not_a_relying_party",
+            Self::Provisioning(_) => "provisioning_refused",
             Self::NotARoot => "not_a_root",
         }
+    }
+}
+
+impl From<crypto::Error> for Error {
+    fn from(error: crypto::Error) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<keyattest::EncodeError> for Error {
+    fn from(error: keyattest::EncodeError) -> Self {
+        Self::Internal(error.to_string())
     }
 }
 

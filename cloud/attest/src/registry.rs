@@ -1,9 +1,9 @@
 //! Makers and their devices.
 
-use crate::{Attest, Error, Refusal};
+use crate::{AlarmKind, Attest, Error, Refusal};
 use effects::UnixMillis;
-use keyattest::x509::{Certificate, SerialNumber, Spki};
-use keyattest::{Revocation, RevocationList, RevocationStatus, Roots};
+use keyattest::Roots;
+use keyattest::x509::{Certificate, Spki};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -14,6 +14,8 @@ pub struct Maker {
     pub root: Spki,
     /// As it was registered.
     pub name: String,
+    /// The root's certificate, DER.
+    pub certificate: Vec<u8>,
     /// When.
     pub registered_at: UnixMillis,
 }
@@ -43,20 +45,21 @@ impl Attest {
             .ok()
             .filter(Certificate::is_self_signed)
             .ok_or(Refusal::NotARoot)?;
-        let root = certificate.public_key().clone();
+        let key = certificate.public_key().clone();
         sqlx::query(
-            "INSERT INTO attest_makers (root, name, registered_at_ms) VALUES ($1, $2, $3) \
-             ON CONFLICT (root) DO UPDATE SET name = excluded.name",
+            "INSERT INTO attest_makers (root, name, certificate, registered_at_ms) \
+             VALUES ($1, $2, $3, $4) ON CONFLICT (root) DO UPDATE SET name = excluded.name",
         )
-        .bind(root.as_der())
+        .bind(key.as_der())
         .bind(name)
+        .bind(root)
         .bind(self.now_ms())
         .execute(&self.pool)
         .await?;
         let makers = self.makers().await?;
         makers
             .into_iter()
-            .find(|maker| maker.root == root)
+            .find(|maker| maker.root == key)
             .ok_or(Error::Damaged("a maker that was just registered is gone"))
     }
 
@@ -69,15 +72,16 @@ impl Attest {
     }
 
     /// Takes a device into the registry. `chain` is DER, the device first, the root last. The
-    /// same device again changes nothing.
+    /// same device again changes nothing. A second board under a known number, or a known key under
+    /// a second number, raises an alarm.
     pub async fn enrol_device(&self, chain: &[impl AsRef<[u8]>]) -> Result<Device, Error> {
-        let (roots, revoked) = (self.roots().await?, self.revocations().await?);
+        let revoked = self.own_revocations(chain).await?;
+        let mut roots = Roots::default();
+        for maker in self.makers().await? {
+            roots.add_certificate(&maker.certificate)?;
+        }
         let now = self.clock.now().seconds();
-        let path = Roots::of_keys(roots).verify_device_chain(
-            chain,
-            &|serial| revoked.look_up(serial),
-            now,
-        )?;
+        let path = roots.verify_device_chain(chain, &|serial| revoked.look_up(serial), now)?;
         let serial = path.device.subject().serial_number().ok_or(Refusal::SerialMissing)?;
         sqlx::query(
             "INSERT INTO attest_devices (public_key, serial, root, certificate, enrolled_at_ms) \
@@ -91,10 +95,58 @@ impl Attest {
         .execute(&self.pool)
         .await?;
         let enrolled = self.device_of_key(path.device.public_key()).await?;
-        match enrolled {
-            Some(device) if device.serial == serial && device.root == path.root => Ok(device),
-            _ => Err(Refusal::DeviceConflict.into()),
-        }
+        let kind = match enrolled {
+            Some(device) if device.serial == serial && device.root == path.root => {
+                return Ok(device);
+            }
+            Some(_) => AlarmKind::KeyTwice,
+            None => AlarmKind::SerialTwice,
+        };
+        let detail = format!("certificate {} came to be enrolled", path.device.serial().to_hex());
+        self.raise(&self.maker_of_root(&path.root).await?, &serial, kind, &detail).await?;
+        Err(Refusal::DeviceConflict.into())
+    }
+
+    /// The name of a root's maker.
+    pub(crate) async fn maker_of_root(&self, root: &Spki) -> Result<String, Error> {
+        let name: Option<String> =
+            sqlx::query_scalar("SELECT name FROM attest_makers WHERE root = $1")
+                .bind(root.as_der())
+                .fetch_optional(&self.pool)
+                .await?;
+        name.ok_or(Error::Damaged("a root without a maker"))
+    }
+
+    /// A maker's device.
+    pub async fn device_of_maker(&self, maker: &str, serial: &str) -> Result<Device, Error> {
+        let row = sqlx::query(
+            "SELECT d.* FROM attest_devices d JOIN attest_makers m ON m.root = d.root \
+             WHERE m.name = $1 AND d.serial = $2",
+        )
+        .bind(maker)
+        .bind(serial)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(device).transpose()?.ok_or_else(|| Refusal::DeviceUnknown.into())
+    }
+
+    /// Up to `limit` of a maker's devices whose serial numbers come after `after`, in their order.
+    pub async fn devices_of_maker(
+        &self,
+        maker: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Device>, Error> {
+        let rows = sqlx::query(
+            "SELECT d.* FROM attest_devices d JOIN attest_makers m ON m.root = d.root \
+             WHERE m.name = $1 AND d.serial > $2 ORDER BY d.serial LIMIT $3",
+        )
+        .bind(maker)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(device).collect()
     }
 
     /// The devices with a serial number; different makers may give the same.
@@ -116,8 +168,11 @@ impl Attest {
     }
 
     /// Believes a device no more. The first reason stays.
-    pub async fn revoke_device(&self, key: &Spki, reason: &str) -> Result<(), Error> {
-        let revoked = sqlx::query(
+    pub async fn revoke_device(&self, actor: &str, key: &Spki, reason: &str) -> Result<(), Error> {
+        let device = self.device_of_key(key).await?.ok_or(Refusal::DeviceUnknown)?;
+        let detail = format!("{}: {reason}", device.serial);
+        self.audit.record(actor, "device_revoked", &detail).await?;
+        sqlx::query(
             "UPDATE attest_devices SET revoked_at_ms = COALESCE(revoked_at_ms, $2), \
              revoked_reason = COALESCE(revoked_reason, $3) WHERE public_key = $1",
         )
@@ -126,48 +181,7 @@ impl Attest {
         .bind(reason)
         .execute(&self.pool)
         .await?;
-        match revoked.rows_affected() {
-            0 => Err(Refusal::DeviceUnknown.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Believes a certificate of a maker, say a factory's, no more, nor what it signed.
-    pub async fn revoke_certificate(
-        &self,
-        serial: &SerialNumber,
-        reason: &str,
-    ) -> Result<(), Error> {
-        let hex: String = serial.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        sqlx::query(
-            "INSERT INTO attest_revocations (certificate_serial, reason, revoked_at_ms) \
-             VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-        )
-        .bind(hex)
-        .bind(reason)
-        .bind(self.now_ms())
-        .execute(&self.pool)
-        .await?;
         Ok(())
-    }
-
-    /// The public keys that chains may end in.
-    pub(crate) async fn roots(&self) -> Result<Vec<Spki>, Error> {
-        Ok(self.makers().await?.into_iter().map(|maker| maker.root).collect())
-    }
-
-    pub(crate) async fn revocations(&self) -> Result<RevocationList, Error> {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT certificate_serial, reason FROM attest_revocations")
-                .fetch_all(&self.pool)
-                .await?;
-        let mut list = RevocationList::default();
-        for (serial, reason) in rows {
-            let status = RevocationStatus::Revoked;
-            list.insert(&serial, Revocation { status, reason: Some(reason) })
-                .map_err(|_| Error::Damaged("a serial number of the revocation list"))?;
-        }
-        Ok(list)
     }
 }
 
@@ -175,11 +189,12 @@ fn maker(row: &SqliteRow) -> Result<Maker, Error> {
     Ok(Maker {
         root: key(row, "root")?,
         name: row.try_get("name")?,
+        certificate: row.try_get("certificate")?,
         registered_at: time(row.try_get("registered_at_ms")?),
     })
 }
 
-fn device(row: &SqliteRow) -> Result<Device, Error> {
+pub(crate) fn device(row: &SqliteRow) -> Result<Device, Error> {
     let revoked_at: Option<i64> = row.try_get("revoked_at_ms")?;
     let reason: Option<String> = row.try_get("revoked_reason")?;
     Ok(Device {
@@ -197,6 +212,6 @@ fn key(row: &SqliteRow, column: &str) -> Result<Spki, Error> {
     Spki::from_der(&der).map_err(|_| Error::Damaged("a public key of the registry"))
 }
 
-fn time(ms: i64) -> UnixMillis {
+pub(crate) fn time(ms: i64) -> UnixMillis {
     UnixMillis(u64::try_from(ms).unwrap_or(0))
 }

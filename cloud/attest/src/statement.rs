@@ -1,8 +1,8 @@
 //! Verifying an attestation.
 
-use crate::{Attest, Error, Refusal};
+use crate::{Attest, Error, RootOwner, hex};
 use keyattest::x509::Spki;
-use keyattest::{SecurityLevel, VerifiedBootState, verify_chain};
+use keyattest::{SecurityLevel, VerifiedBootState};
 
 /// What a device proved about itself and about one of its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,25 +34,22 @@ pub struct DeviceStatement {
 }
 
 impl Attest {
-    /// Says what `chain` proves: DER, the attested key first, the root last. The challenge in it
-    /// is used up, except where the chain itself is refused (then nobody knows whose it was).
+    /// Says what `chain` proves about a device of a maker that is registered: DER, the attested key
+    /// first, the root last. The challenge in it is used up, except where the chain itself is
+    /// refused (then nobody knows whose it was).
     pub async fn verify(&self, chain: &[impl AsRef<[u8]>]) -> Result<DeviceStatement, Error> {
-        let (roots, revoked) = (self.roots().await?, self.revocations().await?);
-        let now = self.clock.now().seconds();
-        let statement = verify_chain(chain, &roots, &|serial| revoked.look_up(serial), now)?;
-        self.use_up(&statement.description.attestation_challenge).await?;
-        let device_key = statement.attestation_certificate.public_key().clone();
-        let device = self.device_of_key(&device_key).await?;
-        let device =
-            device.filter(|device| device.root == statement.root).ok_or(Refusal::DeviceUnknown)?;
-        if let Some((at, reason)) = device.revoked {
-            return Err(Refusal::DeviceRevoked { at, reason }.into());
+        let examined = self.examine(chain).await?;
+        if !matches!(examined.owner, RootOwner::Makers | RootOwner::Cloud) {
+            return Err(keyattest::Refusal::UntrustedRoot.into());
         }
+        self.use_up(&examined.statement.description.attestation_challenge).await?;
+        let device = examined.enrolled()?.clone();
+        let statement = examined.statement;
         let hardware = &statement.description.hardware_enforced;
         Ok(DeviceStatement {
             serial: device.serial,
             public_key: statement.public_key,
-            device_key,
+            device_key: device.public_key,
             security_level: statement.security_level,
             locked: statement.root_of_trust.device_locked,
             boot_state: statement.root_of_trust.verified_boot_state,
@@ -67,28 +64,17 @@ impl Attest {
 }
 
 /// A number that is out of range says nothing.
-fn level(value: Option<u64>) -> u32 {
+pub(crate) fn level(value: Option<u64>) -> u32 {
     value.and_then(|value| u32::try_from(value).ok()).unwrap_or(0)
 }
 
 impl From<&DeviceStatement> for wire::attest::Statement {
     fn from(statement: &DeviceStatement) -> Self {
-        let security_level = match statement.security_level {
-            SecurityLevel::Software => "software",
-            SecurityLevel::TrustedEnvironment => "trusted_environment",
-            SecurityLevel::StrongBox => "strongbox",
-        };
-        let boot_state = match statement.boot_state {
-            VerifiedBootState::Verified => "green",
-            VerifiedBootState::SelfSigned => "yellow",
-            VerifiedBootState::Unverified => "orange",
-            VerifiedBootState::Failed => "red",
-        };
         Self {
             serial: statement.serial.clone(),
-            security_level: security_level.to_owned(),
+            security_level: level_word(statement.security_level).to_owned(),
             locked: statement.locked,
-            boot_state: boot_state.to_owned(),
+            boot_state: boot_word(statement.boot_state).to_owned(),
             verified_boot_key: hex(&statement.verified_boot_key),
             verified_boot_hash: hex(&statement.verified_boot_hash),
             os_patch_level: statement.os_patch_level,
@@ -96,6 +82,21 @@ impl From<&DeviceStatement> for wire::attest::Statement {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// As wire messages write it.
+pub(crate) const fn level_word(level: SecurityLevel) -> &'static str {
+    match level {
+        SecurityLevel::Software => "software",
+        SecurityLevel::TrustedEnvironment => "trusted_environment",
+        SecurityLevel::StrongBox => "strongbox",
+    }
+}
+
+/// As wire messages write it.
+pub(crate) const fn boot_word(state: VerifiedBootState) -> &'static str {
+    match state {
+        VerifiedBootState::Verified => "green",
+        VerifiedBootState::SelfSigned => "yellow",
+        VerifiedBootState::Unverified => "orange",
+        VerifiedBootState::Failed => "red",
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::connect::{AccountOwners, AuditLog, ByLink, Keys, Lock, Sealer};
 use crate::credentials::Credential;
-use crate::{Config, KeyCenterAt};
+use crate::{Config, KeyCenterAt, attestation};
 use anyhow::Context as _;
 use cloud_account::Accounts;
 use cloud_account::audit::Verdict;
@@ -34,6 +34,7 @@ pub(crate) struct Services {
     pub(crate) sync: Arc<Sync>,
     pub(crate) update: Update,
     pub(crate) maker: Credential,
+    pub(crate) attestation_admin: Credential,
     pub(crate) key_center: KeyCenterDoor,
     pub(crate) clock: Arc<dyn Clock>,
     /// Becomes true when the process is told to stop.
@@ -97,15 +98,24 @@ impl App {
         let push = Arc::new(push.await?);
         let find = Find::open(cloud_find::Foundation {
             pool: pool.clone(),
-            sealer,
+            sealer: sealer.clone(),
             carrier: Arc::new(ByLink(push.clone())),
             owners: Arc::new(AccountOwners(accounts.clone())),
             clock: clock.clone(),
         });
         let find = Arc::new(find.await?);
         let _ = lock.0.set(find.clone());
-        let attest = Attest::new(pool.clone(), clock.clone(), entropy.clone());
-        attest.migrate().await?;
+        let attest = Attest::open(cloud_attest::Foundation {
+            pool: pool.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            sealer: sealer.clone(),
+            audit: Arc::new(AuditLog(accounts.clone())),
+            roots: attestation::roots(&config.attestation)?,
+            list_max_age: config.attestation.list_max_age,
+        });
+        let attest = attest.await?;
+        attestation::publish_root(state, &attest).await?;
         let sync = Sync::open(cloud_sync::Foundation {
             pool: pool.clone(),
             folder: state.join("blocks"),
@@ -123,6 +133,8 @@ impl App {
         let maker = Credential::load_or_make(&state.join("maker.json"), "maker", &*entropy)?;
         let developer =
             Credential::load_or_make(&state.join("developer.json"), "developer", &*entropy)?;
+        let attestation_admin =
+            Credential::load_or_make(&state.join("attestation.json"), "attestation", &*entropy)?;
         push.admit_developer(&developer.name, &developer.credential).await?;
         Ok(Self(Arc::new(Services {
             accounts,
@@ -132,6 +144,7 @@ impl App {
             sync,
             update,
             maker,
+            attestation_admin,
             key_center: door,
             clock,
             stopping,

@@ -114,6 +114,66 @@ impl FromRequestParts<App> for Maker {
     }
 }
 
+/// Who admits relying parties to the attestation service.
+pub(crate) struct AttestationAdmin(pub(crate) String);
+
+impl FromRequestParts<App> for AttestationAdmin {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Fault> {
+        if app.attestation_admin.matches(bearer(parts)?) {
+            return Ok(Self(app.attestation_admin.name.clone()));
+        }
+        let reason = "this is for the attestation service's administrator";
+        Err(Fault::new(StatusCode::UNAUTHORIZED, "not_the_administrator", reason))
+    }
+}
+
+/// A relying party that showed its credential, or anyone. A wrong credential is refused.
+pub(crate) struct MaybeRelyingParty(pub(crate) Option<String>);
+
+impl FromRequestParts<App> for MaybeRelyingParty {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Fault> {
+        if !parts.headers.contains_key(AUTHORIZATION) {
+            return Ok(Self(None));
+        }
+        Ok(Self(Some(app.attest.relying_party(bearer(parts)?).await?)))
+    }
+}
+
+/// Who may see and change the policies of the relying party in the path: itself and the
+/// administrator.
+pub(crate) struct PolicyKeeper {
+    pub(crate) actor: String,
+    pub(crate) party: String,
+}
+
+impl FromRequestParts<App> for PolicyKeeper {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Fault> {
+        #[derive(serde::Deserialize)]
+        struct Place {
+            party: String,
+        }
+        let place = axum::extract::Path::<Place>::from_request_parts(parts, app).await;
+        let axum::extract::Path(Place { party }) =
+            place.map_err(|_| Fault::not_found("relying party"))?;
+        if let Ok(AttestationAdmin(actor)) = AttestationAdmin::from_request_parts(parts, app).await
+        {
+            return Ok(Self { actor, party });
+        }
+        let actor = app.attest.relying_party(bearer(parts)?).await?;
+        if actor != party {
+            // Another's policies are nobody's business, not even that they are there.
+            return Err(Fault::not_found("policy"));
+        }
+        Ok(Self { actor, party })
+    }
+}
+
 /// A JSON body; one that is not what is due is a refusal that says where.
 pub(crate) struct Body<T>(pub(crate) T);
 

@@ -142,6 +142,16 @@ impl cloud_find::Sealer for Sealer {
     }
 }
 
+impl cloud_attest::Sealer for Sealer {
+    fn seal(&self, table: &str, column: &str, row: &str, plaintext: &[u8]) -> Vec<u8> {
+        self.0.seal(Place::new(table, column, row), plaintext)
+    }
+
+    fn open(&self, table: &str, column: &str, row: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.0.open(Place::new(table, column, row), sealed).ok()
+    }
+}
+
 /// Find-device's say on who may bind a device. Find-device needs accounts and opens after them,
 /// so it is filled in then.
 #[derive(Default)]
@@ -258,7 +268,25 @@ impl Owners for AccountOwners {
 /// Who stands for all makers and releases in the audit log; no account is called so.
 const UPDATES: &str = "updates";
 
-/// The account service's audit log, for the update service.
+/// Who stands for relying parties and registered devices in the audit log.
+const ATTESTATION: &str = "attestation";
+
+impl cloud_attest::Audit for AuditLog {
+    fn record<'a>(
+        &'a self,
+        actor: &'a str,
+        action: &'a str,
+        detail: &'a str,
+    ) -> BoxFuture<'a, Result<(), cloud_attest::Error>> {
+        Box::pin(async move {
+            let subject = Subject(ATTESTATION.into());
+            let recorded = self.0.record(actor, action, &subject, detail).await;
+            recorded.map_err(|error| cloud_attest::Error::Internal(error.to_string()))
+        })
+    }
+}
+
+/// The account service's audit log, for services that act for no account.
 pub(crate) struct AuditLog(pub(crate) Arc<Accounts>);
 
 impl cloud_update::Audit for AuditLog {

@@ -133,7 +133,14 @@ impl From<AttestError> for Fault {
                     .after(Duration::from_secs(60))
             }
             AttestError::Refused(refusal) => {
-                Self::new(StatusCode::FORBIDDEN, refusal.code(), refusal)
+                use cloud_attest::Refusal::{Invalid, NotARelyingParty, NotFound};
+                let status = match refusal {
+                    NotFound(_) => StatusCode::NOT_FOUND,
+                    Invalid { .. } => StatusCode::BAD_REQUEST,
+                    NotARelyingParty => StatusCode::UNAUTHORIZED,
+                    _ => StatusCode::FORBIDDEN,
+                };
+                Self::new(status, refusal.code(), refusal)
             }
             _ => Self::internal(&error),
         }

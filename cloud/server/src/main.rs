@@ -1,10 +1,11 @@
 //! `holdfast-cloud`: the cloud in one process, in the foreground.
 
 use clap::{Args, Parser, Subcommand};
-use cloud_server::{Config, KeyCenterAt};
+use cloud_server::{Attestation, Config, KeyCenterAt};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The cloud of Holdfast: accounts, attestation, sync, push, find-device, updates and the web console.
 #[derive(Parser)]
@@ -37,6 +38,19 @@ struct Serve {
     /// The credential for the Key Center (JSON with role_id and secret_id).
     #[arg(long)]
     keycenter_credential: PathBuf,
+    /// Attestation: trust the keys of these root certificates too (PEM), for policies that say so.
+    #[arg(long, value_name = "FILE")]
+    attestation_roots: Vec<PathBuf>,
+    /// Attestation: Google's revocation list, a file or an https address. Without it no phone under
+    /// Google's roots counts.
+    #[arg(long, value_name = "FILE|URL")]
+    google_status: Option<String>,
+    /// The CAs that the list's address chains to (PEM).
+    #[arg(long, value_name = "FILE", requires = "google_status")]
+    google_status_ca: Option<PathBuf>,
+    /// How old that list may be; older, and no phone under Google's roots counts.
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    google_status_max_age: u64,
 }
 
 /// The environment lacks something.
@@ -72,6 +86,12 @@ fn run(serve: Serve) -> anyhow::Result<()> {
             url: serve.keycenter,
             ca: serve.keycenter_ca,
             credential: serve.keycenter_credential,
+        },
+        attestation: Attestation {
+            roots: serve.attestation_roots,
+            google_list: serve.google_status,
+            google_list_ca: serve.google_status_ca,
+            list_max_age: Duration::from_secs(serve.google_status_max_age.saturating_mul(3600)),
         },
     };
     tokio::runtime::Builder::new_multi_thread()

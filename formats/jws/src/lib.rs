@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The one header that is written and accepted.
+/// The header of a token whose key needs no name.
 const HEADER: &str = r#"{"alg":"ES256","typ":"JWT"}"#;
 /// The largest token that is looked at.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -49,8 +49,27 @@ pub fn sign<C: Serialize, E: std::fmt::Display>(
     claims: &C,
     signer: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
 ) -> Result<String, Error> {
+    sign_under(HEADER, claims, signer)
+}
+
+/// The same, with the name of the key in the header (RFC 7515, 4.1.4), for readers that know more
+/// keys than one.
+pub fn sign_as<C: Serialize, E: std::fmt::Display>(
+    key_id: &str,
+    claims: &C,
+    signer: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+) -> Result<String, Error> {
+    let header = serde_json::json!({ "alg": "ES256", "kid": key_id, "typ": "JWT" });
+    sign_under(&header.to_string(), claims, signer)
+}
+
+fn sign_under<C: Serialize, E: std::fmt::Display>(
+    header: &str,
+    claims: &C,
+    signer: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+) -> Result<String, Error> {
     let claims = serde_json::to_vec(claims).map_err(|error| Error::Claims(error.to_string()))?;
-    let mut token = URL_SAFE_NO_PAD.encode(HEADER);
+    let mut token = URL_SAFE_NO_PAD.encode(header);
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(claims, &mut token);
     let signature = signer(token.as_bytes()).map_err(|error| Error::Signer(error.to_string()))?;
@@ -107,6 +126,16 @@ mod tests {
             let altered = String::from_utf8(altered).unwrap();
             assert!(verify::<String>(&altered, &spki).is_err(), "character {at}");
         }
+    }
+
+    #[test]
+    fn a_token_may_name_its_key() {
+        let key = EcdsaKey::generate(Curve::P256).unwrap();
+        let token = sign_as("a \"key\"", &1, |m| key.sign_fixed(m)).unwrap();
+        assert_eq!(verify::<u8>(&token, &key.public_key_spki().unwrap()), Ok(1));
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+        let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+        assert_eq!(header["kid"], "a \"key\"");
     }
 
     #[test]

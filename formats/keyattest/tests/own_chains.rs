@@ -297,3 +297,14 @@ fn serial_numbers_are_positive_and_short() {
         assert_eq!(SerialNumber::from_bytes(bytes), Err(EncodeError::SerialNumber));
     }
 }
+
+#[test]
+fn serial_numbers_are_read_from_hexadecimal_digits() {
+    for (digits, bytes) in [("1", &[1][..]), ("0A1", &[0xa1]), ("ab0c", &[0xab, 0x0c])] {
+        let serial = SerialNumber::from_hex(digits).unwrap();
+        assert_eq!(serial.as_bytes(), bytes, "{digits}");
+    }
+    for digits in ["", "0", "xy", "-1", &"f".repeat(40), &"1".repeat(50)] {
+        assert_eq!(SerialNumber::from_hex(digits), Err(EncodeError::SerialNumber), "{digits}");
+    }
+}

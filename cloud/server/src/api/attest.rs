@@ -19,10 +19,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/makers/devices", post(enrol))
 }
 
-async fn challenge(State(app): State<App>) -> Result<Json<Challenge>, Fault> {
-    let challenge = app.attest.challenge().await?;
-    let expires_at_ms = challenge.expires_at.0;
-    Ok(Json(Challenge { challenge: challenge.bytes.to_vec().into(), expires_at_ms }))
+pub(super) async fn challenge(State(app): State<App>) -> Result<Json<Challenge>, Fault> {
+    Ok(Json(app.attest.challenge().await?.into()))
 }
 
 async fn attest(
@@ -48,7 +46,7 @@ pub(super) async fn verify(app: &App, chain: &[Base64]) -> Result<DeviceStatemen
     Ok(proved)
 }
 
-fn ders(chain: &[Base64]) -> Vec<&[u8]> {
+pub(super) fn ders(chain: &[Base64]) -> Vec<&[u8]> {
     chain.iter().map(|certificate| &certificate.0[..]).collect()
 }
 

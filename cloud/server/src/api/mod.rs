@@ -2,10 +2,12 @@
 
 mod account;
 mod attest;
+mod attestation;
 pub(crate) mod devices;
 mod find;
 mod link;
 mod push;
+mod registry;
 mod update;
 
 use crate::app::App;
@@ -19,9 +21,12 @@ pub(crate) fn routes() -> Router<App> {
     Router::new()
         .merge(account::routes())
         .merge(attest::routes())
+        .merge(attestation::routes())
         .merge(devices::routes())
         .merge(find::routes())
         .merge(push::routes())
         .merge(update::routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES))
+        // Whole production runs come here: this part has a limit of its own.
+        .merge(registry::routes())
 }

@@ -146,7 +146,13 @@ impl Certificate {
     /// Whether it is issued and signed by its own key: a root's.
     #[must_use]
     pub fn is_self_signed(&self) -> bool {
-        self.is_self_issued() && self.verify_with(&self.public_key) == Some(Ok(()))
+        self.is_issued_by(self)
+    }
+
+    /// Whether `issuer` is who this certificate says it is signed by, and did sign it.
+    #[must_use]
+    pub fn is_issued_by(&self, issuer: &Self) -> bool {
+        self.issuer == issuer.subject && self.verify_with(&issuer.public_key) == Some(Ok(()))
     }
 
     /// Verifies the signature with the issuer's key. `None`: the algorithm does not count, or

@@ -253,6 +253,20 @@ impl SerialNumber {
         Ok(Self(content.strip_prefix(&[0]).unwrap_or(&content).to_vec()))
     }
 
+    /// From hexadecimal digits, as revocation lists write it.
+    pub fn from_hex(digits: &str) -> Result<Self, EncodeError> {
+        let nibble = |digit: char| digit.to_digit(16).ok_or(EncodeError::SerialNumber);
+        let nibbles = digits.chars().map(nibble).collect::<Result<Vec<u32>, _>>()?;
+        if nibbles.len() > 42 {
+            return Err(EncodeError::SerialNumber);
+        }
+        let byte = |pair: &[u32]| pair.iter().fold(0, |byte, nibble| byte << 4 | nibble) as u8;
+        // An odd digit stands alone in front.
+        let (first, rest) = nibbles.split_at(nibbles.len() % 2);
+        let bytes: Vec<u8> = first.chunks(1).chain(rest.chunks(2)).map(byte).collect();
+        Self::from_bytes(&bytes)
+    }
+
     /// 1: the serial number of every attested key's certificate.
     #[must_use]
     pub fn one() -> Self {

@@ -1,163 +1,15 @@
 //! The service over a database file, with makers and devices made for the test.
 
-use cloud_attest::{Attest, CHALLENGE_LIFETIME, DeviceStatement, Error, Refusal};
-use crypto::sign::{Curve, EcdsaKey};
-use effects::{Clock, ManualClock, SystemEntropy, UnixMillis};
-use keyattest::x509::{
-    Certificate, CertificateParams, Name, SerialNumber, SignatureAlgorithm, Spki, Validity,
-    build_certificate,
-};
-use keyattest::{
-    AuthorizationList, KeyDescription, KeyOrigin, RootOfTrust, SecurityLevel, VerifiedBootState,
-};
-use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteConnectOptions;
-use std::path::Path;
-use std::sync::Arc;
+mod provisioning;
+mod registry;
+mod support;
+mod verdicts;
+
+use cloud_attest::{CHALLENGE_LIFETIME, DeviceStatement, Refusal};
+use effects::Clock;
+use keyattest::{RevocationStatus, SecurityLevel, VerifiedBootState};
 use std::time::Duration;
-
-const NOW: u64 = 1_767_225_600;
-
-struct Identity {
-    key: EcdsaKey,
-    certificate: Certificate,
-}
-
-struct Maker {
-    root: Identity,
-    intermediate: Identity,
-}
-
-fn spki(key: &EcdsaKey) -> Spki {
-    Spki::from_der(&key.public_key_spki().unwrap()).unwrap()
-}
-
-fn key() -> EcdsaKey {
-    EcdsaKey::generate(Curve::P256).unwrap()
-}
-
-fn serial() -> SerialNumber {
-    SerialNumber::from_bytes(&crypto::random_array::<16>()).unwrap()
-}
-
-fn sign(params: &CertificateParams, issuer: &EcdsaKey) -> Certificate {
-    let der = build_certificate(params, SignatureAlgorithm::EcdsaSha256, |tbs| issuer.sign(tbs));
-    Certificate::parse(&der.unwrap()).unwrap()
-}
-
-impl Maker {
-    fn new() -> Self {
-        let life = Validity::days(NOW - 1, 9_000);
-        let root_key = key();
-        let name = Name::authority("Root", "Maker").unwrap();
-        let params = CertificateParams::root(name, serial(), life, spki(&root_key));
-        let root = Identity { certificate: sign(&params, &root_key), key: root_key };
-        let below = key();
-        let name = Name::factory("00ff").unwrap();
-        let params =
-            CertificateParams::intermediate(&root.certificate, name, serial(), life, spki(&below));
-        let certificate = sign(&params, &root.key);
-        Self { root, intermediate: Identity { key: below, certificate } }
-    }
-
-    fn device(&self, number: &str) -> Identity {
-        let key = key();
-        let params = CertificateParams::device(
-            &self.intermediate.certificate,
-            Name::factory(number).unwrap(),
-            serial(),
-            Validity::days(NOW - 1, 9_000),
-            spki(&key),
-        );
-        Identity { certificate: sign(&params, &self.intermediate.key), key }
-    }
-
-    fn chain(&self, device: &Identity) -> Vec<Vec<u8>> {
-        [device, &self.intermediate, &self.root]
-            .map(|identity| identity.certificate.as_der().to_vec())
-            .to_vec()
-    }
-
-    fn attest(&self, device: &Identity, challenge: &[u8], attested: &EcdsaKey) -> Vec<Vec<u8>> {
-        let params =
-            CertificateParams::attested(&device.certificate, spki(attested), &said(challenge));
-        let leaf = sign(&params.unwrap(), &device.key);
-        [vec![leaf.as_der().to_vec()], self.chain(device)].concat()
-    }
-}
-
-fn said(challenge: &[u8]) -> KeyDescription {
-    KeyDescription {
-        attestation_version: 300,
-        attestation_security_level: SecurityLevel::TrustedEnvironment,
-        key_mint_version: 300,
-        key_mint_security_level: SecurityLevel::TrustedEnvironment,
-        attestation_challenge: challenge.to_vec(),
-        unique_id: Vec::new(),
-        software_enforced: AuthorizationList::default(),
-        hardware_enforced: AuthorizationList {
-            origin: Some(KeyOrigin::Generated),
-            root_of_trust: Some(RootOfTrust {
-                verified_boot_key: vec![0xab; 32],
-                device_locked: true,
-                verified_boot_state: VerifiedBootState::Verified,
-                verified_boot_hash: Some(vec![0xcd; 32]),
-            }),
-            os_version: Some(150_000),
-            os_patch_level: Some(202_601),
-            boot_patch_level: Some(20_260_105),
-            ..AuthorizationList::default()
-        },
-    }
-}
-
-struct Cloud {
-    folder: tempfile::TempDir,
-    clock: Arc<ManualClock>,
-    attest: Attest,
-    maker: Maker,
-}
-
-async fn service(folder: &Path, clock: &Arc<ManualClock>) -> Attest {
-    let options =
-        SqliteConnectOptions::new().filename(folder.join("cloud.db")).create_if_missing(true);
-    let pool = SqlitePool::connect_with(options).await.unwrap();
-    let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
-    let attest = Attest::new(pool, clock, Arc::new(SystemEntropy));
-    attest.migrate().await.unwrap();
-    attest
-}
-
-/// A cloud that knows one maker.
-async fn cloud() -> Cloud {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = Arc::new(ManualClock::new(UnixMillis(NOW * 1000)));
-    let attest = service(folder.path(), &clock).await;
-    let maker = Maker::new();
-    attest.register_maker("Maker", maker.root.certificate.as_der()).await.unwrap();
-    Cloud { folder, clock, attest, maker }
-}
-
-impl Cloud {
-    async fn enrolled(&self, number: &str) -> Identity {
-        let device = self.maker.device(number);
-        self.attest.enrol_device(&self.maker.chain(&device)).await.unwrap();
-        device
-    }
-
-    /// A chain that answers a fresh challenge.
-    async fn evidence(&self, device: &Identity) -> Vec<Vec<u8>> {
-        let challenge = self.attest.challenge().await.unwrap();
-        self.maker.attest(device, &challenge.bytes, &key())
-    }
-}
-
-fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> Refusal {
-    match result {
-        Err(Error::Refused(refusal)) => refusal,
-        other => panic!("not a refusal: {other:?}"),
-    }
-}
+use support::{Maker, cloud, key, refusal, service, spki};
 
 #[tokio::test]
 async fn s2_1_2_states_device_key_and_boot_state() {
@@ -194,7 +46,7 @@ async fn s2_1_2_refuses_a_replayed_attestation_even_in_another_process() {
     let chain = cloud.evidence(&device).await;
     cloud.attest.verify(&chain).await.unwrap();
     assert_eq!(refusal(cloud.attest.verify(&chain).await), Refusal::ChallengeReplayed);
-    let other = service(cloud.folder.path(), &cloud.clock).await;
+    let other = service(cloud.folder.path(), &cloud.clock, &cloud.log).await;
     assert_eq!(refusal(other.verify(&chain).await), Refusal::ChallengeReplayed);
     // Another key, another chain, the same challenge.
     let challenge = cloud.attest.challenge().await.unwrap().bytes;
@@ -207,7 +59,7 @@ async fn s2_1_2_refuses_a_replayed_attestation_even_in_another_process() {
 async fn of_two_processes_that_verify_at_once_one_succeeds() {
     let cloud = cloud().await;
     let device = cloud.enrolled("HF-1").await;
-    let other = service(cloud.folder.path(), &cloud.clock).await;
+    let other = service(cloud.folder.path(), &cloud.clock, &cloud.log).await;
     for _ in 0..20 {
         let chain = cloud.evidence(&device).await;
         let (a, b) = tokio::join!(cloud.attest.verify(&chain), other.verify(&chain));
@@ -221,7 +73,7 @@ async fn a_challenge_is_good_for_five_minutes_and_outlives_a_restart() {
     let device = cloud.enrolled("HF-1").await;
     let (early, late) = (cloud.evidence(&device).await, cloud.evidence(&device).await);
     cloud.clock.advance(Duration::from_millis(299_999));
-    let restarted = service(cloud.folder.path(), &cloud.clock).await;
+    let restarted = service(cloud.folder.path(), &cloud.clock, &cloud.log).await;
     restarted.verify(&early).await.unwrap();
     cloud.clock.advance(Duration::from_millis(1));
     assert_eq!(refusal(restarted.verify(&late).await), Refusal::ChallengeExpired);
@@ -251,14 +103,14 @@ async fn refuses_unknown_and_revoked_devices() {
 
     let device = cloud.enrolled("HF-1").await;
     let public_key = spki(&device.key);
-    cloud.attest.revoke_device(&public_key, "stolen from the factory").await.unwrap();
-    cloud.attest.revoke_device(&public_key, "again").await.unwrap();
+    cloud.attest.revoke_device("maker", &public_key, "stolen from the factory").await.unwrap();
+    cloud.attest.revoke_device("maker", &public_key, "again").await.unwrap();
     let at = cloud.clock.now();
     let reason = "stolen from the factory".to_owned();
     let chain = cloud.evidence(&device).await;
     let verdict = refusal(cloud.attest.verify(&chain).await);
     assert_eq!(verdict, Refusal::DeviceRevoked { at, reason });
-    let unknown = cloud.attest.revoke_device(&spki(&stranger.key), "?").await;
+    let unknown = cloud.attest.revoke_device("maker", &spki(&stranger.key), "?").await;
     assert_eq!(refusal(unknown), Refusal::DeviceUnknown);
 }
 
@@ -267,7 +119,8 @@ async fn refuses_everything_below_a_revoked_certificate() {
     let cloud = cloud().await;
     let device = cloud.enrolled("HF-1").await;
     let factory = cloud.maker.intermediate.certificate.serial();
-    cloud.attest.revoke_certificate(factory, "key compromise").await.unwrap();
+    let status = RevocationStatus::Revoked;
+    cloud.attest.revoke_certificate("maker", factory, status, "key compromise").await.unwrap();
     let chain = cloud.evidence(&device).await;
     let verdict = refusal(cloud.attest.verify(&chain).await);
     assert_eq!(verdict.code(), "attestation_refused");
