@@ -11,7 +11,7 @@ use http_link::Client;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `holdfast keycenter serve`: becomes `holdfast-keycenter`.
 pub(crate) fn keycenter(command: Keycenter) -> Result<Exit> {
@@ -27,21 +27,31 @@ pub(crate) fn keycenter(command: Keycenter) -> Result<Exit> {
 
 /// `holdfast cloud serve`: becomes `holdfast-cloud`.
 pub(crate) fn cloud(command: Cloud) -> Result<Exit> {
-    let Cloud::Serve { state, listen, keycenter, keycenter_ca, keycenter_credential } = command;
-    let state = State::open(state.dir.as_deref())?;
-    let ca = keycenter_ca.unwrap_or_else(|| state.path("keycenter/ca.pem"));
+    let Cloud::Serve(serve) = command;
+    let state = State::open(serve.state.dir.as_deref())?;
+    let ca = serve.keycenter_ca.unwrap_or_else(|| state.path("keycenter/ca.pem"));
     let credential =
-        keycenter_credential.unwrap_or_else(|| state.path("keycenter/bootstrap/cloud.json"));
+        serve.keycenter_credential.unwrap_or_else(|| state.path("keycenter/bootstrap/cloud.json"));
     for (file, option) in [(&ca, "--keycenter-ca"), (&credential, "--keycenter-credential")] {
         readable(file, option)?;
     }
-    let args = arguments([
+    let mut args = arguments([
         ("--state", state.folder("cloud")?.into()),
-        ("--listen", listen.to_string().into()),
-        ("--keycenter", keycenter.into()),
+        ("--listen", serve.listen.to_string().into()),
+        ("--keycenter", serve.keycenter.into()),
         ("--keycenter-ca", ca.into()),
         ("--keycenter-credential", credential.into()),
     ]);
+    let hours = serve.google_status_max_age.map(|hours| OsString::from(hours.to_string()));
+    let attestation = [
+        ("--google-status", serve.google_status),
+        ("--google-status-ca", serve.google_status_ca.map(PathBuf::into_os_string)),
+        ("--google-status-max-age", hours),
+    ];
+    let roots =
+        serve.attestation_roots.into_iter().map(|file| ("--attestation-roots", file.into()));
+    let given = attestation.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    args.extend(given.chain(roots).flat_map(|(name, value)| [OsString::from(name), value]));
     become_program("holdfast-cloud", &args)?;
     Ok(Exit::Held)
 }

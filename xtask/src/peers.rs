@@ -134,8 +134,9 @@ fn browser_packages() -> Result<()> {
         .current_dir(&folder))
 }
 
-/// What the tests drive in Python: the most used client of the Transit API, and PKCS #11.
-const PYTHON_PACKAGES: &[&str] = &["hvac", "python-pkcs11"];
+/// What the tests drive in Python: the most used client of the Transit API, PKCS #11, a WebAuthn
+/// relying party, and a reader of JSON Web Tokens.
+const PYTHON_PACKAGES: &[&str] = &["hvac", "python-pkcs11", "webauthn", "pyjwt[crypto]"];
 
 /// Python packages, in an environment of its own. A file in it says which are there.
 fn python_packages() -> Result<()> {

@@ -172,7 +172,7 @@ fn says(output: &Output, code: i32, what: &str) {
 }
 
 /// Two ports that are free now.
-fn free_ports() -> [u16; 2] {
+pub(crate) fn free_ports() -> [u16; 2] {
     let held = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
     held.map(|listener| listener.local_addr().expect("bound").port())
 }

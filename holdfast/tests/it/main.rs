@@ -3,6 +3,7 @@
 mod alone;
 mod applications;
 mod attack;
+mod attestation;
 mod bootloader;
 mod browser;
 mod document;

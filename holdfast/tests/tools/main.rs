@@ -1,5 +1,6 @@
 //! The tools that stand on their own, as a person or a script runs them.
 
+mod attest_commands;
 mod avb_explain;
 mod avb_slot_verify;
 mod avbtool;

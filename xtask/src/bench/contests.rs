@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 pub(crate) fn named(filter: &str) -> Result<Vec<Contest>> {
     disk::clear()?;
     // These need no story, and whoever names them wants nothing else.
-    let tools = ["verity", "update", "engine", "tee", "sfs"];
+    let tools = ["verity", "update", "engine", "tee", "sfs", "attest"];
     let of_tools = tools.into_iter().find(|tool| filter.starts_with(tool));
     let mut contests = match of_tools {
         Some("verity") => verity::contests()?,
         Some("engine") => super::engine::all()?,
         Some("tee") => super::tee::contests()?,
         Some("sfs") => storage::contests()?,
+        Some("attest") => super::attest::all()?,
         Some(_) => super::updates::all()?,
         None => [
             of_story()?,
@@ -32,6 +33,7 @@ pub(crate) fn named(filter: &str) -> Result<Vec<Contest>> {
             super::engine::all()?,
             super::tee::contests()?,
             storage::contests()?,
+            super::attest::all()?,
         ]
         .into_iter()
         .flatten()

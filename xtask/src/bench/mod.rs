@@ -3,6 +3,7 @@
 //! Machines are noisy, so every contest runs several rounds, each contestant once a round, and
 //! shows medians, their ratio and CPU time. What a peer can't do here is said, not guessed.
 
+mod attest;
 mod contest;
 mod contests;
 mod disk;
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let tools = ["build", "--quiet", "--package", "holdfast"];
     let alone = ["verity", "update"].iter().any(|tool| filter.starts_with(tool));
     // The contests of the trusted OS build what they take themselves.
-    if !["engine", "tee", "sfs"].iter().any(|tool| filter.starts_with(tool)) {
+    if !["engine", "tee", "sfs", "attest"].iter().any(|tool| filter.starts_with(tool)) {
         cargo(if alone { &tools } else { &all })?;
     }
     let mut text = String::new();

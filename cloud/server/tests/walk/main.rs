@@ -1,5 +1,6 @@
 //! The real programs, over TLS: from sign-up to a device that is found, and the hostile ways.
 
+mod attestation;
 mod console;
 mod maker;
 mod person;

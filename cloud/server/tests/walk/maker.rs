@@ -7,7 +7,8 @@ use keyattest::x509::{
     build_certificate,
 };
 use keyattest::{
-    AuthorizationList, KeyDescription, KeyOrigin, RootOfTrust, SecurityLevel, VerifiedBootState,
+    AuthorizationList, CertificateRequest, KeyDescription, KeyOrigin, RootOfTrust, SecurityLevel,
+    VerifiedBootState,
 };
 use wire::Base64;
 
@@ -63,6 +64,53 @@ impl Device {
         );
         let device = Identity { certificate: sign(&params, &intermediate.key), key: device_key };
         Self { root, intermediate, device, login: key() }
+    }
+
+    /// Another board that the same maker certified for the same serial number.
+    pub(crate) fn twin(&self) -> Self {
+        let of = |identity: &Identity| Identity {
+            key: EcdsaKey::from_pkcs8(Curve::P256, identity.key.to_pkcs8()).unwrap(),
+            certificate: identity.certificate.clone(),
+        };
+        let device_key = key();
+        let params = CertificateParams::device(
+            &self.intermediate.certificate,
+            self.device.certificate.subject().clone(),
+            serial(),
+            Validity::days(SystemClock::default().now().seconds() - 60, 9_000),
+            spki(&device_key),
+        );
+        let certificate = sign(&params, &self.intermediate.key);
+        Self {
+            root: of(&self.root),
+            intermediate: of(&self.intermediate),
+            device: Identity { key: device_key, certificate },
+            login: key(),
+        }
+    }
+
+    /// A request for a provisioned certificate, and the key that it is for.
+    pub(crate) fn request(&self, challenge: &[u8]) -> (Vec<u8>, EcdsaKey) {
+        let attestation_key = key();
+        let request = CertificateRequest {
+            device: self.device.certificate.clone(),
+            challenge: challenge.to_vec(),
+            keys: vec![spki(&attestation_key)],
+        };
+        (request.encode(|data| self.device.key.sign(data)).unwrap(), attestation_key)
+    }
+
+    /// A fresh key's chain below a provisioned certificate.
+    pub(crate) fn attest_provisioned(
+        chain: &[Base64],
+        issuer: &EcdsaKey,
+        challenge: &[u8],
+    ) -> Vec<Base64> {
+        let of = Certificate::parse(&chain[0].0).unwrap();
+        let said = said(challenge, VerifiedBootState::Verified);
+        let params = CertificateParams::attested(&of, spki(&key()), &said).unwrap();
+        let leaf = sign(&params, issuer);
+        [vec![Base64(leaf.as_der().to_vec())], chain.to_vec()].concat()
     }
 
     pub(crate) fn chain(&self) -> Vec<Base64> {

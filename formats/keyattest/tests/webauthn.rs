@@ -1,0 +1,154 @@
+//! A WebAuthn relying party's library accepts our attestation as `android-key` (WebAuthn, 8.4),
+//! with our root, and nothing that was tampered with.
+
+mod support;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ciborium::Value as Cbor;
+use crypto::sign::{Curve, EcdsaKey};
+use keyattest::{KeyDescription, pem, value};
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use support::{Maker, description};
+
+const CHALLENGE: [u8; 32] = [0x5a; 32];
+const CREDENTIAL_ID: [u8; 16] = [0x11; 16];
+
+/// A Python with the packages that tests use: the one that `cargo xtask test` made, else an
+/// environment beside the build.
+fn python() -> Option<PathBuf> {
+    let ready = |python: &Path| {
+        let import = ["-c", "import webauthn"];
+        Command::new(python).args(import).output().is_ok_and(|it| it.status.success())
+    };
+    let given = std::env::var_os("HOLDFAST_PYTHON").map(PathBuf::from);
+    if let Some(python) = given.filter(|python| ready(python)) {
+        return Some(python);
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("webauthn");
+    let python = folder.join("bin/python");
+    if !ready(&python) {
+        Command::new("python3").args(["-m", "venv"]).arg(&folder).output().ok()?;
+        let install = ["-m", "pip", "install", "--quiet", "webauthn==3.0.1"];
+        Command::new(&python).args(install).output().ok()?;
+    }
+    ready(&python).then_some(python)
+}
+
+/// What an authenticator returns: the key's chain over the hash of the client's data, a signature
+/// over all of it by the key itself, or by another signer.
+fn registration(
+    maker: &Maker,
+    signer: Option<&EcdsaKey>,
+    change: impl Fn(&mut KeyDescription),
+) -> Value {
+    let key = EcdsaKey::generate(Curve::P256).unwrap();
+    let client_data = json!({
+        "type": "webauthn.create",
+        "challenge": URL_SAFE_NO_PAD.encode(CHALLENGE),
+        "origin": "https://example.org",
+    })
+    .to_string();
+    let hash = crypto::digest::sha256(client_data.as_bytes());
+    let mut said = description();
+    said.attestation_challenge = hash.to_vec();
+    said.hardware_enforced.purpose = [value::PURPOSE_SIGN].into();
+    change(&mut said);
+    let chain = maker.attest(&key, &said);
+    let authenticator_data = authenticator_data(&key);
+    let signed = [&authenticator_data[..], &hash].concat();
+    let signer = signer.unwrap_or(&key);
+    // The root is the relying party's to know.
+    let x5c = chain[..3].iter().map(|der| Cbor::Bytes(der.clone())).collect();
+    let statement = Cbor::Map(vec![
+        ("alg".into(), (-7).into()),
+        ("sig".into(), Cbor::Bytes(signer.sign(&signed).unwrap())),
+        ("x5c".into(), Cbor::Array(x5c)),
+    ]);
+    let object = cbor(&Cbor::Map(vec![
+        ("fmt".into(), "android-key".into()),
+        ("attStmt".into(), statement),
+        ("authData".into(), Cbor::Bytes(authenticator_data)),
+    ]));
+    let id = URL_SAFE_NO_PAD.encode(CREDENTIAL_ID);
+    json!({
+        "id": id,
+        "rawId": id,
+        "type": "public-key",
+        "response": {
+            "clientDataJSON": URL_SAFE_NO_PAD.encode(client_data),
+            "attestationObject": URL_SAFE_NO_PAD.encode(object),
+        },
+    })
+}
+
+/// WebAuthn, 6.1: relying party, flags (present, verified, with a credential), counter, credential.
+fn authenticator_data(key: &EcdsaKey) -> Vec<u8> {
+    let point = key.public_key_point();
+    let cose = cbor(&Cbor::Map(vec![
+        (1.into(), 2.into()),
+        (3.into(), (-7).into()),
+        ((-1).into(), 1.into()),
+        ((-2).into(), Cbor::Bytes(point[1..33].to_vec())),
+        ((-3).into(), Cbor::Bytes(point[33..].to_vec())),
+    ]));
+    let relying_party = crypto::digest::sha256(b"example.org");
+    let length = u16::try_from(CREDENTIAL_ID.len()).unwrap().to_be_bytes();
+    [&relying_party[..], &[0x45, 0, 0, 0, 0], &[0; 16], &length, &CREDENTIAL_ID, &cose].concat()
+}
+
+fn cbor(value: &Cbor) -> Vec<u8> {
+    let mut out = Vec::new();
+    ciborium::into_writer(value, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn s3_2_a_webauthn_relying_party_accepts_our_attestation_and_refuses_the_rest() {
+    let Some(python) = python() else {
+        assert!(std::env::var_os("CI").is_none(), "webauthn cannot be installed, and CI needs it");
+        eprintln!("skipped: webauthn cannot be installed (needs python3 with venv, and PyPI)");
+        return;
+    };
+    let (maker, other) = (Maker::new(), Maker::new());
+    let stranger = EcdsaKey::generate(Curve::P256).unwrap();
+    let mut altered = registration(&maker, None, |_| {});
+    let object = altered["response"]["attestationObject"].as_str().unwrap();
+    let mut object = URL_SAFE_NO_PAD.decode(object).unwrap();
+    let x5c = object.windows(3).position(|it| it == b"x5c").unwrap();
+    object[x5c + 200] ^= 1;
+    altered["response"]["attestationObject"] = json!(URL_SAFE_NO_PAD.encode(object));
+    let cases = [
+        ("ours", registration(&maker, None, |_| {})),
+        ("another maker's", registration(&other, None, |_| {})),
+        ("another challenge", registration(&maker, None, |it| it.attestation_challenge[0] ^= 1)),
+        ("another signer", registration(&maker, Some(&stranger), |_| {})),
+        ("altered", altered),
+    ];
+    let cases: Vec<Value> = cases
+        .into_iter()
+        .map(|(name, credential)| json!({ "name": name, "credential": credential }))
+        .collect();
+    let asked = json!({
+        "root": pem::encode(&[maker.root.certificate.as_der()]),
+        "challenge": URL_SAFE_NO_PAD.encode(CHALLENGE),
+        "cases": cases,
+    });
+    let mut child = Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/webauthn.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(asked.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let verdicts: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (name, verdict) in verdicts.as_object().unwrap() {
+        assert_eq!(verdict == "accepted", name == "ours", "{name}: {verdict}");
+    }
+    assert_eq!(verdicts.as_object().unwrap().len(), 5);
+}
