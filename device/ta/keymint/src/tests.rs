@@ -2,14 +2,21 @@
 
 mod agreement;
 mod attestation;
+mod authentication;
 mod blobs;
 mod ciphers;
 mod confirmation;
+mod creation;
 mod factory;
+mod hostile;
+mod import;
+mod limits;
 mod macs;
 mod provisioning;
 mod rsa;
 mod signing;
+mod tickets;
+mod vts;
 
 use crate::keymint::KeyMintTa;
 use crypto::sign::{Curve, EcdsaKey};

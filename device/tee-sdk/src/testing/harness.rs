@@ -36,6 +36,22 @@ impl<T: TrustedApplication> Harness<T> {
         Ok(channel::decode(&reply).expect("replies decode as the protocol's type"))
     }
 
+    /// Runs a command in a session of its own.
+    pub fn call_in(
+        &mut self,
+        session: u32,
+        command: &<T::Protocol as Protocol>::Command,
+    ) -> Result<<T::Protocol as Protocol>::Reply, TeeError> {
+        let command = ByteBuf::from(channel::encode(command).expect("test commands encode"));
+        let reply = self.finish(ToTa::Invoke { session, command })?;
+        Ok(channel::decode(&reply).expect("replies decode as the protocol's type"))
+    }
+
+    /// The caller closes a session.
+    pub fn close(&mut self, session: u32) {
+        let _ = self.finish(ToTa::Close { session });
+    }
+
     /// Sends bytes as a command, as a hostile caller can.
     pub fn call_raw(&mut self, command: &[u8]) -> Result<Vec<u8>, TeeError> {
         let command = ByteBuf::from(command);
