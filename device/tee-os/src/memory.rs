@@ -45,7 +45,7 @@ impl SharedMemory {
         if offset.checked_add(bytes as u64).is_some_and(|end| end <= self.bytes) {
             Ok(offset)
         } else {
-            Err(TeeError::BadParameters("the shared memory ends before that".into()))
+            Err(TeeError::BadState("the shared memory ends before that".into()))
         }
     }
 
@@ -55,7 +55,7 @@ impl SharedMemory {
         while !rest.is_empty() {
             let got = pread(&self.file, &mut *rest, at).map_err(lost)?;
             if got == 0 {
-                return Err(TeeError::BadParameters("the shared memory became smaller".into()));
+                return Err(TeeError::BadState("the shared memory became smaller".into()));
             }
             at += got as u64;
             rest = &mut rest[got..];

@@ -6,18 +6,18 @@ use crate::description::{SecureIds, version};
 use crate::entropy::Entropy;
 use crate::failure::{Failure, Outcome};
 use crate::open_key::{self, OpenKey};
-use crate::operation::{self, Work};
+use crate::operation::Work;
 use crate::rules::operation::{Plan, check_purpose, plan};
 use crate::secrets::{self, Secrets};
 use crate::table::{Caller, InProgress, Operations, Tickets};
 use crate::{create, factory, provisioning};
-use keymint::{Authorizations, Bytes, ErrorCode, HardwareAuthToken, KeyPurpose, Tag};
+use keymint::{Authorizations, Bytes, ErrorCode, HardwareAuthToken, KeyPurpose};
 use serde_bytes::ByteBuf;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use tee_api::keymint::{
-    BegunOperation, Command, HardwareInfo, KeyMint, KeySource, MAX_INPUT_BYTES, MAX_USES, Output,
-    Reply, SecurityLevel, Ticket, Use,
+    BegunOperation, Command, HardwareInfo, KeyMint, KeySource, MAX_INPUT_BYTES, Reply,
+    SecurityLevel,
 };
 use tee_sdk::{Context, Login, Step, TeeError, Transaction, TrustedApplication, Zeroizing};
 
@@ -34,7 +34,7 @@ pub(crate) struct KeyMintTa {
     boot: Option<BootState>,
     entropy: Entropy,
     operations: Operations,
-    tickets: Tickets,
+    pub(crate) tickets: Tickets,
     sessions: BTreeMap<u32, Caller>,
 }
 
@@ -189,6 +189,9 @@ impl KeyMintTa {
                 self.open_key(context, session, &blob, &params, user, token).map(Reply::Opened)
             }
             Command::Use(uses) => self.use_keys(context, session, &uses),
+            Command::UseOnMemory { one, input, output } => {
+                self.use_on_memory(context, session, &one, (input, output))
+            }
             Command::Close { ticket } => {
                 let caller = self.caller(session);
                 self.tickets.close(&ticket, &caller);
@@ -203,12 +206,12 @@ impl KeyMintTa {
         }
     }
 
-    fn caller(&self, session: u32) -> Caller {
+    pub(crate) fn caller(&self, session: u32) -> Caller {
         self.sessions.get(&session).cloned().unwrap_or(Caller::Anyone)
     }
 
     /// What concerns the whole device is for the system: its root, or the user who runs the board.
-    fn check_system(&self, session: u32) -> Outcome<()> {
+    pub(crate) fn check_system(&self, session: u32) -> Outcome<()> {
         match self.caller(session) {
             Caller::User(uid) if uid == 0 || uid == tee_sdk::own_user() => Ok(()),
             Caller::Application(_) => Ok(()),
@@ -293,7 +296,7 @@ impl KeyMintTa {
     }
 
     /// Checks and counts a use, and says how it goes.
-    fn prepare(
+    pub(crate) fn prepare(
         &mut self,
         context: &mut Context<'_>,
         key: &OpenKey,
@@ -408,70 +411,6 @@ impl KeyMintTa {
         Ok(())
     }
 
-    fn open_key(
-        &mut self,
-        context: &mut Context<'_>,
-        session: u32,
-        blob: &[u8],
-        params: &Authorizations,
-        user: u32,
-        token: Option<HardwareAuthToken>,
-    ) -> Outcome<Ticket> {
-        let caller = self.caller(session);
-        if caller != Caller::User(user) {
-            self.check_system(session)?;
-        }
-        let key = open_key::open(context, &mut self.secrets, blob, params)?;
-        if !can_be_opened(&key) {
-            return Err(ErrorCode::InvalidArgument.into());
-        }
-        let ticket = Ticket(context.random()?);
-        self.tickets.add(ticket, Rc::new(key), (user, caller), token);
-        Ok(ticket)
-    }
-
-    fn use_keys(
-        &mut self,
-        context: &mut Context<'_>,
-        session: u32,
-        uses: &[Use],
-    ) -> Outcome<Reply> {
-        if uses.len() > MAX_USES {
-            return Err(ErrorCode::InvalidInputLength.into());
-        }
-        let caller = self.caller(session);
-        let mut answers = Vec::with_capacity(uses.len());
-        for one in uses {
-            answers.push(match self.use_key(context, &caller, one) {
-                Ok(output) => Ok(output),
-                Err(Failure::Refused(code)) => Err(code),
-                Err(Failure::Tee(error)) => return Err(error.into()),
-            });
-        }
-        Ok(Reply::Used(answers))
-    }
-
-    /// Begins and finishes at once.
-    fn use_key(
-        &mut self,
-        context: &mut Context<'_>,
-        caller: &Caller,
-        one: &Use,
-    ) -> Outcome<Output> {
-        check_input(&one.input)?;
-        let opened = self.tickets.get(&one.ticket, caller)?;
-        let (key, token) = (Rc::clone(&opened.key), one.token.or(opened.token));
-        let (plan, due, nonce) =
-            self.prepare(context, &key, one.purpose, &one.params, token.as_ref())?;
-        if due == Due::TokenForOperation {
-            return Err(ErrorCode::KeyUserNotAuthenticated.into());
-        }
-        let aad = one.aad.as_ref().map_or(&[][..], |aad| &aad[..]);
-        let signature = one.signature.as_ref().map(|signature| &signature[..]);
-        let out = operation::run(context, &key.key, &plan, aad, &one.input, signature)?;
-        Ok(Output { output: ByteBuf::from(out.to_vec()), nonce: nonce.map(ByteBuf::from) })
-    }
-
     /// Asks the person; what they confirm is good for one signature by this key.
     fn confirm(
         &mut self,
@@ -492,22 +431,7 @@ impl KeyMintTa {
     }
 }
 
-/// Whether the TEE alone can watch over the key at every use.
-fn can_be_opened(key: &OpenKey) -> bool {
-    let needs_service = [
-        Tag::ActiveDatetime,
-        Tag::OriginationExpireDatetime,
-        Tag::UsageExpireDatetime,
-        Tag::UsageCountLimit,
-        Tag::MaxBootLevel,
-        Tag::UserId,
-    ];
-    let header = &key.header;
-    let either = |tag| header.hardware.has(tag) || header.software.has(tag);
-    !needs_service.into_iter().any(either) && !header.hardware.trusted_confirmation_required
-}
-
-fn check_input(input: &[u8]) -> Outcome<()> {
+pub(crate) fn check_input(input: &[u8]) -> Outcome<()> {
     if input.len() <= MAX_INPUT_BYTES {
         return Ok(());
     }

@@ -30,6 +30,7 @@ mod secrets;
 mod table;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod versions;
 
 fn main() -> std::process::ExitCode {

@@ -5,7 +5,7 @@ use crate::failure::{Failure, Outcome, as_code};
 use crate::rules::operation::Plan;
 use keymint::{EcCurve, ErrorCode, PaddingMode};
 use tee_sdk::engine::{
-    Attributes, Cipher, Derivation, Key, KeyType, Opening, Operation, Running, Usage,
+    Attributes, Cipher, Derivation, Key, KeyType, Opening, Operation, Run, Running, Usage,
 };
 use tee_sdk::{Context, TeeError, Zeroizing};
 
@@ -181,8 +181,71 @@ pub(crate) fn run(
         }
         Plan::Agree { curve } => agree(context, key, *curve, input),
     };
-    let end = done.map_err(|error| refused(plan, error))?;
-    concluded(plan, end.to_vec(), signature)
+    end(plan, done.map(|end| end.to_vec()), signature)
+}
+
+/// What the engine's end of an operation means.
+pub(crate) fn end(
+    plan: &Plan,
+    end: Result<Vec<u8>, TeeError>,
+    signature: Option<&[u8]>,
+) -> Outcome<Zeroizing<Vec<u8>>> {
+    concluded(plan, end.map_err(|error| refused(plan, error))?, signature)
+}
+
+/// The one call to the engine that does all of it; `None` where it takes more than one.
+pub(crate) fn as_run(
+    key: &Key,
+    plan: &Plan,
+    associated: &[u8],
+    input: &[u8],
+) -> Outcome<Option<Run>> {
+    check_length(plan, input.len() as u64)?;
+    let plain = |operation: Operation, input: &[u8]| {
+        if !associated.is_empty() {
+            return Err(ErrorCode::InvalidOperation.into());
+        }
+        Ok(Some(key.to_run(operation, &[], input, None)?))
+    };
+    match plan {
+        Plan::Pieces(operation) | Plan::Text { operation, .. } | Plan::Whole { operation, .. } => {
+            plain(operation.clone(), input)
+        }
+        Plan::Prefix { operation, bytes } => {
+            plain(operation.clone(), &input[..input.len().min(*bytes)])
+        }
+        Plan::Mac { .. } | Plan::CheckMac { .. } => plain(Operation::Mac, input),
+        Plan::Gcm { nonce, tag_bytes, decrypts: true } => {
+            let (text, tag) = input.split_at(input.len() - usize::from(*tag_bytes));
+            let operation = Operation::Decrypt(gcm(nonce, *tag_bytes));
+            Ok(Some(key.to_run(operation, associated, text, Some(tag))?))
+        }
+        Plan::Gcm { nonce, tag_bytes, .. } => {
+            let operation = Operation::Encrypt(gcm(nonce, *tag_bytes));
+            Ok(Some(key.to_run(operation, associated, input, None)?))
+        }
+        Plan::Agree { .. } => Ok(None),
+    }
+}
+
+/// The same for so many bytes in shared memory, which this process does not see: ciphers, and
+/// signatures over what the engine hashes.
+pub(crate) fn as_memory_run(key: &Key, plan: &Plan, associated: &[u8], bytes: u32) -> Outcome<Run> {
+    check_length(plan, bytes.into())?;
+    let (operation, takes_aad) = match plan {
+        Plan::Pieces(operation) | Plan::Text { operation, .. } => (operation.clone(), false),
+        Plan::Gcm { nonce, tag_bytes, decrypts } => {
+            let cipher = gcm(nonce, *tag_bytes);
+            let operation =
+                if *decrypts { Operation::Decrypt(cipher) } else { Operation::Encrypt(cipher) };
+            (operation, true)
+        }
+        _ => return Err(ErrorCode::InvalidArgument.into()),
+    };
+    if !takes_aad && !associated.is_empty() {
+        return Err(ErrorCode::InvalidOperation.into());
+    }
+    Ok(key.to_run(operation, associated, &[], None)?)
 }
 
 fn engine(
@@ -256,7 +319,7 @@ fn keep(plan: &Plan, kept: &mut Zeroizing<Vec<u8>>, input: &[u8]) -> Outcome<()>
 
 /// What the engine's refusal means. Of a padding and of a MAC there is one answer each, whatever
 /// is wrong with them.
-fn refused(plan: &Plan, error: TeeError) -> Failure {
+pub(crate) fn refused(plan: &Plan, error: TeeError) -> Failure {
     let code = match plan {
         Plan::Whole { refused, .. } => *refused,
         Plan::Gcm { .. } => ErrorCode::VerificationFailed,

@@ -3,6 +3,7 @@
 mod agreement;
 mod attestation;
 mod authentication;
+mod batches;
 mod blobs;
 mod ciphers;
 mod confirmation;

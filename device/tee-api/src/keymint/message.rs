@@ -1,6 +1,7 @@
 //! The messages.
 
 use super::{Authorizations, ErrorCode, HardwareAuthToken, KeyFormat, KeyPurpose, SecurityLevel};
+use crate::engine::Span;
 use crate::ui::Confirmation;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -180,6 +181,16 @@ pub enum Command {
     },
     /// Uses opened keys, each begun and finished at once. → [`Reply::Used`], one answer a use
     Use(Vec<Use>),
+    /// Uses an opened key on the memory that this connection shares: a cipher, or a signature over
+    /// what is hashed here. → [`Reply::UsedOnMemory`]
+    UseOnMemory {
+        /// What is done; without input and signature.
+        one: Use,
+        /// Where the input is.
+        input: Span,
+        /// Where the output goes; the two may overlap.
+        output: u32,
+    },
     /// Closes a ticket: its user, or who opened it, may. An unknown one is no error.
     /// → [`Reply::Done`]
     Close {
@@ -231,6 +242,7 @@ impl fmt::Debug for Command {
             Self::Confirm { .. } => "Confirm(..)",
             Self::Open { .. } => "Open(..)",
             Self::Use(_) => "Use(..)",
+            Self::UseOnMemory { .. } => "UseOnMemory(..)",
             Self::Close { .. } => "Close(..)",
             Self::SetModuleHash { .. } => "SetModuleHash(..)",
             Self::CertificateRequest { .. } => "CertificateRequest(..)",
@@ -345,6 +357,13 @@ pub enum Reply {
     Confirmed(Confirmation),
     /// An opened key.
     Opened(Ticket),
+    /// So many bytes went into shared memory.
+    UsedOnMemory {
+        /// How many.
+        bytes: u32,
+        /// The nonce, where KeyMint chose it.
+        nonce: Option<ByteBuf>,
+    },
     /// What came of each use.
     Used(Vec<Result<Output, ErrorCode>>),
     /// What the server gets.
@@ -368,6 +387,7 @@ impl fmt::Debug for Reply {
             Self::Confirmed(_) => "Confirmed(..)",
             Self::Opened(_) => "Opened(..)",
             Self::Used(_) => "Used(..)",
+            Self::UsedOnMemory { .. } => "UsedOnMemory(..)",
             Self::CertificateRequest(_) => "CertificateRequest(..)",
         })
     }
