@@ -189,7 +189,7 @@ impl KeyMintTa {
                 self.open_key(context, session, &blob, &params, user, token).map(Reply::Opened)
             }
             Command::Use(uses) => self.use_keys(context, session, &uses),
-            Command::UseOnMemory { one, input, output } => {
+            Command::UseMemory { how: one, input, output } => {
                 self.use_on_memory(context, session, &one, (input, output))
             }
             Command::Close { ticket } => {

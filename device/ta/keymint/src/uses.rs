@@ -110,7 +110,7 @@ impl KeyMintTa {
         let run = operation::as_memory_run(&key.key, plan, prepared.aad(), input.bytes)?;
         let bytes = context.run_on_memory(run, input, output);
         let bytes = bytes.map_err(|error| operation::refused(plan, error))?;
-        Ok(Reply::UsedOnMemory { bytes, nonce: nonce.clone().map(ByteBuf::from) })
+        Ok(Reply::Written { bytes, nonce: nonce.clone().map(ByteBuf::from) })
     }
 
     fn prepare_use<'a>(

@@ -182,10 +182,10 @@ pub enum Command {
     /// Uses opened keys, each begun and finished at once. → [`Reply::Used`], one answer a use
     Use(Vec<Use>),
     /// Uses an opened key on the memory that this connection shares: a cipher, or a signature over
-    /// what is hashed here. → [`Reply::UsedOnMemory`]
-    UseOnMemory {
+    /// what is hashed here. → [`Reply::Written`]
+    UseMemory {
         /// What is done; without input and signature.
-        one: Use,
+        how: Use,
         /// Where the input is.
         input: Span,
         /// Where the output goes; the two may overlap.
@@ -242,7 +242,7 @@ impl fmt::Debug for Command {
             Self::Confirm { .. } => "Confirm(..)",
             Self::Open { .. } => "Open(..)",
             Self::Use(_) => "Use(..)",
-            Self::UseOnMemory { .. } => "UseOnMemory(..)",
+            Self::UseMemory { .. } => "UseMemory(..)",
             Self::Close { .. } => "Close(..)",
             Self::SetModuleHash { .. } => "SetModuleHash(..)",
             Self::CertificateRequest { .. } => "CertificateRequest(..)",
@@ -358,7 +358,7 @@ pub enum Reply {
     /// An opened key.
     Opened(Ticket),
     /// So many bytes went into shared memory.
-    UsedOnMemory {
+    Written {
         /// How many.
         bytes: u32,
         /// The nonce, where KeyMint chose it.
@@ -387,7 +387,7 @@ impl fmt::Debug for Reply {
             Self::Confirmed(_) => "Confirmed(..)",
             Self::Opened(_) => "Opened(..)",
             Self::Used(_) => "Used(..)",
-            Self::UsedOnMemory { .. } => "UsedOnMemory(..)",
+            Self::Written { .. } => "Written(..)",
             Self::CertificateRequest(_) => "CertificateRequest(..)",
         })
     }

@@ -156,7 +156,7 @@ fn s3_2_on_memory_only_what_needs_no_sight_of_it() {
     let mac_params = Authorizations { mac_length: Some(128), ..digest(Digest::Sha2_256) };
     let mut on_memory = |one: Use| {
         let input = Span { offset: 0, bytes: 64 };
-        device.ta.call(&Command::UseOnMemory { one, input, output: 64 })
+        device.ta.call(&Command::UseMemory { how: one, input, output: 64 })
     };
     let refused = |reply: Result<Reply, TeeError>| match reply {
         Ok(Reply::Refused(code)) => code,
