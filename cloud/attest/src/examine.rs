@@ -3,6 +3,14 @@
 use crate::{AlarmKind, Attest, Device, Error, Refusal, RootOwner};
 use keyattest::x509::Spki;
 use keyattest::{Roots, Statement, VerifiedBootState, google_roots};
+use std::sync::{Arc, PoisonError};
+
+/// Roots as they were parsed last, and what of.
+#[derive(Clone)]
+pub(crate) struct HeldRoots {
+    certificates: Vec<Vec<u8>>,
+    roots: Arc<Roots>,
+}
 
 /// A sound chain, and what we know of the device.
 pub(crate) struct Examined {
@@ -45,15 +53,25 @@ impl Attest {
         Ok(examined)
     }
 
-    async fn all_roots(&self) -> Result<Roots, Error> {
-        let mut roots = Roots::of_keys(google_roots());
-        for maker in self.makers().await? {
-            roots.add_certificate(&maker.certificate)?;
+    /// Every root that we know. Certificates are parsed and checked once, until there are others.
+    async fn all_roots(&self) -> Result<Arc<Roots>, Error> {
+        let mut certificates: Vec<Vec<u8>> =
+            self.makers().await?.into_iter().map(|maker| maker.certificate).collect();
+        certificates.push(self.provisioning_root().await?);
+        let held = self.held_roots.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(held) = held.filter(|held| held.certificates == certificates) {
+            return Ok(held.roots);
         }
-        roots.add_certificate(&self.provisioning_root().await?)?;
+        let mut roots = Roots::of_keys(google_roots());
+        for certificate in &certificates {
+            roots.add_certificate(certificate)?;
+        }
         for key in &self.roots {
             roots.add_key(key.clone());
         }
+        let roots = Arc::new(roots);
+        let held = HeldRoots { certificates, roots: roots.clone() };
+        *self.held_roots.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
         Ok(roots)
     }
 

@@ -44,7 +44,7 @@ use effects::{Clock, Entropy};
 use futures_util::future::BoxFuture;
 use keyattest::x509::Spki;
 use sqlx::SqlitePool;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 /// What the service stands on.
@@ -93,6 +93,7 @@ pub struct Attest {
     audit: Arc<dyn Audit>,
     roots: Vec<Spki>,
     google: ForeignList,
+    held_roots: RwLock<Option<examine::HeldRoots>>,
 }
 
 impl Attest {
@@ -108,6 +109,7 @@ impl Attest {
             audit: on.audit,
             roots: on.roots,
             google,
+            held_roots: RwLock::default(),
         };
         attest.prepare_signing_key().await?;
         attest.prepare_authorities().await?;
