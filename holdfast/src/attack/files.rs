@@ -7,6 +7,7 @@ use crate::story::{Device, Teller, Wiring, clone, flash};
 use anyhow::{Context, Result, ensure};
 use avb::{FOOTER_BYTES, Footer};
 use bootimg::cpio::{Archive, Writer};
+use http_link::Error as HttpError;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -20,6 +21,7 @@ pub(super) async fn attacks(teller: &mut Teller, copies: &State) {
         return;
     }
     teller.attack("tee.deleted_files", async |_: &mut Reporter| files.deleted().await).await;
+    teller.attack("tee.old_objects", async |_: &mut Reporter| files.old_objects().await).await;
     teller.attack("tee.swapped_applications", async |_: &mut Reporter| files.swapped().await).await;
     // The last one: it erases the device.
     teller.attack("tee.old_files", async |_: &mut Reporter| files.old().await).await;
@@ -89,6 +91,42 @@ impl Files<'_> {
         self.refused_and_harmless().await
     }
 
+    /// The files of the TEE's objects alone, from before a key was deleted. The device boots: what is
+    /// on its flash is right. But the TEE must take none of those files, and go on with its own.
+    async fn old_objects(&self) -> Result<(String, Value)> {
+        let (objects, old) = (self.device().join("data/tee"), self.copies.path("old-objects"));
+        let own = self.copies.path("own-objects");
+        let made = self.with_device(make_deletable_key).await?;
+        made.context("a key that can be deleted for good")?;
+        clone::folder(&objects, &old)?;
+        self.with_device(delete_key).await?.context("the key could not be deleted")?;
+        std::fs::rename(&objects, &own)?;
+        clone::folder(&old, &objects)?;
+        let refused = self.with_device(make_deletable_key).await?;
+        std::fs::remove_dir_all(&objects)?;
+        std::fs::rename(&own, &objects)?;
+        let refused = match refused {
+            Err(HttpError::Refused(refusal)) => refusal,
+            Err(error) => return Err(error).context("no answer"),
+            Ok(_) => anyhow::bail!("it took objects from before the key was deleted"),
+        };
+        let again = self.with_device(make_deletable_key).await?;
+        again.context("with its own files it keeps no objects any more")?;
+        Ok((refused.reason, json!({ "code": refused.error })))
+    }
+
+    /// Boots, asks, powers off.
+    async fn with_device(
+        &self,
+        ask: impl AsyncFnOnce(&Device) -> Result<Value, HttpError>,
+    ) -> Result<Result<Value, HttpError>> {
+        let log = self.copies.path("log/attacked.log");
+        let device = Device::boot(&self.device(), &Wiring::default(), log).await?;
+        let said = ask(&device).await;
+        device.power_off().await?;
+        Ok(said)
+    }
+
     /// Two trusted applications under each other's names.
     async fn swapped(&self) -> Result<(String, Value)> {
         let image = File::options().read(true).write(true).open(self.device().join("flash.img"))?;
@@ -116,6 +154,23 @@ impl Files<'_> {
         self.put_back()?;
         self.refused().await
     }
+}
+
+/// The name of the key.
+const DELETABLE: &str = "attacked";
+
+async fn make_deletable_key(device: &Device) -> Result<Value, HttpError> {
+    let params = json!({
+        "purpose": ["sign"], "algorithm": "ec", "ec_curve": "p_256", "digest": ["sha_2_256"],
+        "no_auth_required": true, "rollback_resistance": true,
+    });
+    let key = json!({ "alias": DELETABLE, "params": params, "replace": true });
+    device.api().post("/v1/keys/generate").json(&key).send_json().await
+}
+
+async fn delete_key(device: &Device) -> Result<Value, HttpError> {
+    device.api().delete(&format!("/v1/keys?key={DELETABLE}")).send().await?;
+    Ok(Value::Null)
 }
 
 /// A `tee` partition with two of its applications under each other's names, and the names. What is

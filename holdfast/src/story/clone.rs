@@ -57,6 +57,11 @@ pub(crate) fn flash(from: &Path, to: &Path) -> Result<()> {
     copy_tree(&from.join("data"), &to.join("data"), Files::Copied)
 }
 
+/// Copies a folder of files.
+pub(crate) fn folder(from: &Path, to: &Path) -> Result<()> {
+    copy_tree(from, to, Files::Copied)
+}
+
 /// Moves a flash image and large data that were copied before into a board.
 pub(crate) fn put_flash_back(from: &Path, board: &Path) -> Result<()> {
     std::fs::remove_dir_all(board.join("data"))?;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What is tried, in order: docs/attack.md describes each.
-const STEPS: [&str; 22] = [
+const STEPS: [&str; 23] = [
     "tracing",
     "memory",
     "signals",
@@ -29,6 +29,7 @@ const STEPS: [&str; 22] = [
     "core_dump",
     "swap",
     "deleted_files",
+    "old_objects",
     "swapped_applications",
     "old_files",
 ];
