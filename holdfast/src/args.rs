@@ -73,7 +73,7 @@ pub(crate) enum Command {
     ///
     /// The device is the one whose socket is HOLDFAST_SOCKET, else the one in the state folder.
     #[command(subcommand)]
-    Keys(Keys),
+    Keys(Box<Keys>),
     /// Key attestation: what the certificates that a device made for a key prove
     #[command(subcommand)]
     Attest(Attest),

@@ -204,7 +204,11 @@ async fn unlock(State(device): Shared) -> Answer {
 }
 
 async fn lock(State(device): Shared) -> Answer {
-    blocking(&device, |device| Ok(device.lock())).await?;
+    let lock = |device: &Device| {
+        device.lock();
+        Ok(())
+    };
+    blocking(&device, lock).await?;
     answer(json!({"locked": device.is_locked()}))
 }
 

@@ -29,7 +29,7 @@ pub(super) fn sign(keystore: &Keystore, asked: &Data) -> Result<Exit> {
 pub(super) fn verify(keystore: &Keystore, asked: &Data, signature: &[u8]) -> Result<Exit> {
     let (info, params) = rules(keystore, asked, KeyPurpose::Verify)?;
     let mut input = open(asked.file.as_deref())?;
-    let right = match info.filter(|info| is_pair(info)) {
+    let right = match info.filter(is_pair) {
         Some(info) => outside::verify(&info, &params, &mut input, signature)?,
         None => {
             let operation = begin(keystore, asked, KeyPurpose::Verify, params)?;

@@ -55,7 +55,7 @@ fn refused(home: &Path, folder: &Path) {
     let (notes, boxed) = (file("notes.txt"), file("photo.box"));
     for (arguments, error) in [
         (&["show", "nothing"][..], "key_not_found"),
-        (&["decrypt", "release", &boxed], "incompatible_purpose"),
+        (&["decrypt", "release", &boxed], "unsupported_purpose"),
         (&["sign", "release", &notes, "--digest", "sha_2_512"], "incompatible_digest"),
         (&["generate", "release", "--algorithm", "aes"], "key_already_exists"),
         (
