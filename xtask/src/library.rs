@@ -37,6 +37,17 @@ impl Library {
         library.with_context(|| format!("cargo built no library in {}", self.folder))
     }
 
+    /// Builds one of its examples and says where it lies.
+    pub(crate) fn example(&self, name: &str) -> Result<PathBuf> {
+        let arguments = ["build", "--quiet", "--example", name, "--message-format", "json"];
+        let messages = output(self.cargo().args(arguments))?;
+        let built = messages.lines().find_map(|message| {
+            let message: serde_json::Value = serde_json::from_str(message).ok()?;
+            message["executable"].as_str().map(PathBuf::from)
+        });
+        built.with_context(|| format!("cargo built no {name}"))
+    }
+
     /// Runs its own tests.
     pub(crate) fn test(&self, filter: &[String]) -> Result<()> {
         let arguments: &[&str] = if has("cargo-nextest") {

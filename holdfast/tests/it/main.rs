@@ -16,6 +16,7 @@ mod json;
 mod keys;
 mod kills;
 mod once;
+mod pkcs11;
 mod privacy;
 mod readme;
 mod recovery;

@@ -10,6 +10,7 @@ mod disk;
 mod engine;
 mod folder;
 mod new_phone;
+mod pkcs11;
 mod storage;
 mod story;
 mod tee;

@@ -4,13 +4,12 @@
 //! one message; meanwhile others gather for the next. A thread carries until its own operation is
 //! done, then another that waits does.
 
-use super::tee::{Tee, ask, unexpected};
 use crate::error::{Result, Rv};
 use cryptoki_sys::*;
 use keymint::ErrorCode;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use tee_api::keymint::{Command, MAX_INPUT_BYTES, MAX_USES, Output, Reply, Use};
+use tee_api::keymint::{MAX_INPUT_BYTES, MAX_USES, Output, Use};
 
 /// What came of a use: what came out, or which of KeyMint's rules said no.
 pub(super) type Used = std::result::Result<Output, ErrorCode>;
@@ -79,8 +78,12 @@ impl Combiner {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Uses a key.
-    pub(super) fn perform(&self, tee: &Tee, wanted: Use) -> Result<Used> {
+    /// Uses a key; `send` sends what one message carries.
+    pub(super) fn perform(
+        &self,
+        wanted: Use,
+        send: impl Fn(Vec<Use>) -> Result<Vec<Used>>,
+    ) -> Result<Used> {
         let turn = Arc::new(Turn::default());
         let carries = {
             let mut queue = self.queue();
@@ -91,7 +94,7 @@ impl Combiner {
             return result;
         }
         loop {
-            self.carry(tee);
+            self.carry(&send);
             if let Some(result) = turn.look() {
                 self.pass_on();
                 return result;
@@ -109,10 +112,10 @@ impl Combiner {
     }
 
     /// Sends what waits.
-    fn carry(&self, tee: &Tee) {
+    fn carry(&self, send: impl Fn(Vec<Use>) -> Result<Vec<Used>>) {
         let (uses, turns) = self.batch();
         let count = turns.len();
-        let results = match send(tee, uses) {
+        let results = match send(uses) {
             Ok(results) if results.len() == count => results.into_iter().map(Ok).collect(),
             Ok(_) => vec![Err(Rv(CKR_DEVICE_ERROR)); count],
             Err(error) => vec![Err(error); count],
@@ -140,12 +143,66 @@ impl Combiner {
     }
 }
 
-fn send(tee: &Tee, uses: Vec<Use>) -> Result<Vec<Used>> {
-    let session = tee.session()?;
-    let reply = ask(&session, &Command::Use(uses))?;
-    tee.give_back(session);
-    match reply {
-        Reply::Used(results) => Ok(results),
-        other => Err(unexpected(&other)),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keymint::{Authorizations, KeyPurpose};
+    use serde_bytes::ByteBuf;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tee_api::keymint::Ticket;
+
+    fn wanted(input: Vec<u8>) -> Use {
+        Use {
+            ticket: Ticket([1; 16]),
+            purpose: KeyPurpose::Sign,
+            params: Authorizations::default(),
+            aad: None,
+            input: ByteBuf::from(input),
+            signature: None,
+            token: None,
+        }
+    }
+
+    /// Gives each input back, and refuses what is empty.
+    fn echo(uses: Vec<Use>) -> Result<Vec<Used>> {
+        let answer = |wanted: Use| match wanted.input.is_empty() {
+            true => Err(ErrorCode::InvalidInputLength),
+            false => Ok(Output { output: wanted.input, nonce: None }),
+        };
+        Ok(uses.into_iter().map(answer).collect())
+    }
+
+    #[test]
+    fn each_thread_gets_what_came_of_its_own_operation() {
+        let (combiner, most) = (Combiner::default(), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..8u8 {
+                let (combiner, most) = (&combiner, &most);
+                scope.spawn(move || {
+                    for number in 0..500u16 {
+                        let [high, low] = number.to_be_bytes();
+                        let used = combiner.perform(wanted(vec![thread, high, low]), |uses| {
+                            most.fetch_max(uses.len(), Ordering::Relaxed);
+                            std::thread::yield_now();
+                            echo(uses)
+                        });
+                        assert_eq!(used.unwrap().unwrap().output[..], [thread, high, low]);
+                    }
+                });
+            }
+        });
+        assert!(most.into_inner() <= MAX_USES);
+    }
+
+    #[test]
+    fn a_refusal_and_a_lost_message_reach_who_they_concern() {
+        let combiner = Combiner::default();
+        let refused = combiner.perform(wanted(vec![]), echo).unwrap();
+        assert_eq!(refused.unwrap_err(), ErrorCode::InvalidInputLength);
+        let lost = combiner.perform(wanted(vec![1]), |_| Err(Rv(CKR_DEVICE_REMOVED)));
+        assert_eq!(lost.err(), Some(Rv(CKR_DEVICE_REMOVED)));
+        let short = combiner.perform(wanted(vec![1]), |_| Ok(vec![]));
+        assert_eq!(short.err(), Some(Rv(CKR_DEVICE_ERROR)));
+        assert!(combiner.perform(wanted(vec![1]), echo).unwrap().is_ok());
     }
 }

@@ -1,6 +1,5 @@
 //! A key in the TEE.
 
-use super::combining::Used;
 use super::refusals::{broken_rule, refused};
 use super::rules::{Wanted, application_data, wanted};
 use super::tee::{Tee, ask, unexpected};
@@ -101,7 +100,7 @@ impl Opened {
             signature: None,
             token: None,
         };
-        let used: Used = self.tee.combiner.perform(&self.tee, wanted)?;
+        let used = self.tee.use_key(wanted)?;
         Ok(used.map(|output| output.output.into_vec()))
     }
 

@@ -1,13 +1,13 @@
 //! Sessions with KeyMint itself.
 
-use super::combining::Combiner;
+use super::combining::{Combiner, Used};
 use super::refusals::{broken_rule, refused, unanswered};
 use crate::error::{Result, Rv};
 use cryptoki_sys::*;
 use keystore_client::Keystore;
 use serde_bytes::ByteBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tee_api::keymint::{Command, KeyMint, Reply};
+use tee_api::keymint::{Command, KeyMint, Reply, Use};
 use tee_client::Session;
 
 /// Sessions that are kept for the next operation.
@@ -17,7 +17,7 @@ const KEPT: usize = 8;
 pub(super) struct Tee {
     pub(super) keystore: Arc<Keystore>,
     idle: Mutex<Vec<Session<KeyMint>>>,
-    pub(super) combiner: Combiner,
+    combiner: Combiner,
 }
 
 impl Tee {
@@ -49,6 +49,14 @@ impl Tee {
         let reply = ask(&session, command)?;
         self.give_back(session);
         Ok(reply)
+    }
+
+    /// Uses an opened key, together with what other threads want.
+    pub(super) fn use_key(&self, wanted: Use) -> Result<Used> {
+        self.combiner.perform(wanted, |uses| match self.call(&Command::Use(uses))? {
+            Reply::Used(results) => Ok(results),
+            other => Err(unexpected(&other)),
+        })
     }
 
     /// Mixes entropy into KeyMint's generator.

@@ -1,0 +1,72 @@
+//! PKCS #11: docs/pkcs11.md, line by line, with the programs that it names, unchanged.
+
+use crate::alone::until_up;
+use crate::document::{Reader, blocks};
+use crate::run::state;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+/// What the page's commands run besides this project's programs.
+const STRANGERS: &[&str] = &["pkcs11-tool", "p11tool", "ssh-keygen", "ssh-agent", "git", "openssl"];
+
+#[test]
+fn s3_2_strangers_use_keys_of_the_tee_as_the_page_says() {
+    let Some((module, python)) = prepared() else { return };
+    let home = state();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut reader = Reader::at(home.path());
+    let mut said = String::new();
+    for block in blocks("docs/pkcs11.md") {
+        let text = block
+            .text
+            .replace("/usr/lib/libholdfast_pkcs11.so", &module.to_string_lossy())
+            .replace("python3 ", &format!("{} ", python.display()))
+            .replace("127.0.0.1:14433", &format!("127.0.0.1:{port}"));
+        if block.terminal {
+            reader.starts(&text);
+            until_up(&text, &home.path().join("holdfast-keys"));
+        } else {
+            said += &reader.types(&text);
+        }
+    }
+    for due in [
+        "Token successfully initialized",
+        "User PIN successfully initialized",
+        "No errors",
+        "signed in with a key of the TEE",
+        "Good \"git\" signature for me@example.org",
+        "Verification: OK",
+        "token=phone;id=%02;object=tls;type=private",
+        "CKA_NEVER_EXTRACTABLE; CKA_SENSITIVE",
+        "wrapped 24 bytes",
+    ] {
+        assert!(said.contains(due), "{due:?} is missing in what was said:\n{said}");
+    }
+    assert!(!said.contains("ERROR") && !said.contains("errors,"), "{said}");
+    reader.leaves();
+}
+
+/// The module, and a Python that has python-pkcs11.
+fn prepared() -> Option<(PathBuf, PathBuf)> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/pkcs11");
+    let module = match std::env::var_os("HOLDFAST_PKCS11") {
+        Some(path) => Some(PathBuf::from(path)),
+        None => std::fs::read_dir(target).into_iter().flatten().flatten().find_map(|folder| {
+            Some(folder.path().join("debug/libholdfast_pkcs11.so")).filter(|path| path.exists())
+        }),
+    };
+    let python = std::env::var_os("HOLDFAST_PYTHON").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let missing = STRANGERS
+        .iter()
+        .find(|program| !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
+    if let (Some(module), Some(python), None) = (module, python, missing) {
+        return Some((module.canonicalize().expect("it is there"), python));
+    }
+    assert!(std::env::var_os("CI").is_none(), "the module, Python or {missing:?} is absent");
+    eprintln!(
+        "not run: it needs libholdfast_pkcs11.so (`cargo xtask pkcs11`), HOLDFAST_PYTHON with \
+         python-pkcs11, and {STRANGERS:?}"
+    );
+    None
+}
