@@ -8,6 +8,7 @@ mod keys;
 mod objects;
 mod sessions;
 mod signatures;
+mod slots;
 mod table;
 
 pub use table::{C_GetFunctionList, C_GetInterface, C_GetInterfaceList};

@@ -26,7 +26,7 @@ pub struct PinState {
     pub set: bool,
     /// How many attempts are left.
     pub attempts: u32,
-    /// How many there are after a right one.
+    /// How many there are at least after a right one.
     pub limit: u32,
 }
 

@@ -133,10 +133,15 @@ const fn as_key(error: Rv) -> Rv {
     Rv(if error.0 == CKR_OBJECT_HANDLE_INVALID { CKR_KEY_HANDLE_INVALID } else { error.0 })
 }
 
-/// What is wrong with what is to be decrypted does not show: any refusal of it is the same.
-fn as_decryption(how: &Wanted, error: Rv) -> Rv {
+/// What is wrong with what is to be decrypted does not show: any refusal of it is the same. What is
+/// to be signed has a name of its own.
+fn as_purpose(how: &Wanted, error: Rv) -> Rv {
     let decrypts = how.purpose == KeyPurpose::Decrypt;
-    Rv(if decrypts && error.0 == CKR_DEVICE_ERROR { CKR_ENCRYPTED_DATA_INVALID } else { error.0 })
+    Rv(match error.0 {
+        CKR_DEVICE_ERROR if decrypts => CKR_ENCRYPTED_DATA_INVALID,
+        CKR_ENCRYPTED_DATA_INVALID if !decrypts => CKR_DATA_INVALID,
+        code => code,
+    })
 }
 
 impl Key for TeeKey {
@@ -147,7 +152,7 @@ impl Key for TeeKey {
             self.begin(operation)?.finish(input, &mut out)?;
             return Ok(Zeroizing::new(out));
         }
-        let out = self.0.once(&how, input).map_err(|error| as_decryption(&how, error))?;
+        let out = self.0.once(&how, input).map_err(|error| as_purpose(&how, error))?;
         match (operation, self.0.algorithm) {
             (Operation::Ecdsa, Algorithm::Ec(curve)) => {
                 Ok(Zeroizing::new(ec::to_fixed(curve, &out).map_err(|_| Rv(CKR_DEVICE_ERROR))?))
@@ -262,12 +267,12 @@ impl TeeStream {
 impl Stream for TeeStream {
     fn update(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let result = self.feed(input, out);
-        result.map_err(|error| as_decryption(&self.how, error))
+        result.map_err(|error| as_purpose(&self.how, error))
     }
 
     fn finish(mut self: Box<Self>, input: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let result = self.end(input, out);
-        result.map_err(|error| as_decryption(&self.how, error))
+        result.map_err(|error| as_purpose(&self.how, error))
     }
 }
 

@@ -81,7 +81,7 @@ impl Pin {
         let key = KeyRef::alias(self.key.clone());
         let info = keystore.show(&key).map_err(|error| refused(&error))?;
         let attempts = info.uses_left.unwrap_or(0).min(ATTEMPTS);
-        Ok(PinState { set: true, attempts, limit: ATTEMPTS })
+        Ok(PinState { set: true, attempts, limit: LOW + 1 })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Encryption and decryption (PKCS #11 3.0, 5.8 and 5.10).
 
-use super::digests::{checked, mechanism_or_cancel, started};
+use super::slots::{checked, mechanism_or_cancel, started};
 use crate::border::{Output, bytes, functions};
 use crate::error::Rv;
 use crate::keyforms::PublicKey;

@@ -1,29 +1,13 @@
 //! Digests, and two operations at once (PKCS #11 3.0, 5.12 and 5.15).
 
+use super::slots::{checked, mechanism_or_cancel, started};
 use crate::border::{Output, bytes, functions};
 use crate::error::{Result, Rv, ensure, fail};
-use crate::mechanism::Mechanism;
 use crate::module::Module;
 use crate::operation::{self, Slot};
 use crate::schemes;
 use crate::session::Operations;
 use cryptoki_sys::*;
-
-/// Ends the operation in `slot` where the caller names no mechanism (3.0: `C_…Init` cancels).
-///
-/// # Safety
-/// As [`Mechanism::read`].
-pub(super) unsafe fn mechanism_or_cancel<T>(
-    slot: &mut Option<T>,
-    mechanism: *mut CK_MECHANISM,
-) -> Result<Option<Mechanism>> {
-    if mechanism.is_null() {
-        return ensure(slot.take().is_some(), CKR_ARGUMENTS_BAD).map(|()| None);
-    }
-    ensure(slot.is_none(), CKR_OPERATION_ACTIVE)?;
-    // SAFETY: the caller's promise.
-    unsafe { Mechanism::read(mechanism) }.map(Some)
-}
 
 functions! {
     /// `C_DigestInit` (5.12.1).
@@ -160,21 +144,8 @@ functions! {
     }
 }
 
-/// An operation goes on in a slot.
-pub(super) fn started<T>(slot: &Option<T>) -> Result<()> {
-    ensure(slot.is_some(), CKR_OPERATION_NOT_INITIALIZED)
-}
-
 /// Operations go on in both.
 fn both(one: &Slot, other: &Slot) -> Result<()> {
     started(one)?;
     started(other)
-}
-
-/// A bad argument ends the operation (5.2: all errors but two do).
-pub(super) fn checked<S, T>(slot: &mut Option<S>, argument: Result<T>) -> Result<T> {
-    if argument.is_err() {
-        *slot = None;
-    }
-    argument
 }

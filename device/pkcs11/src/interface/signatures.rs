@@ -1,6 +1,6 @@
 //! Signatures and MACs (PKCS #11 3.0, 5.13 and 5.14).
 
-use super::digests::{checked, mechanism_or_cancel, started};
+use super::slots::{checked, mechanism_or_cancel, started};
 use crate::border::{Output, bytes, functions};
 use crate::error::{Rv, ensure, fail};
 use crate::keyforms::PublicKey;
