@@ -12,12 +12,16 @@ use keymint::{Authorizations, ErrorCode, KeyPurpose};
 use keystore_client::api::{self, KeyRef, Open};
 use serde_bytes::ByteBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tee_api::engine::MAX_MEMORY_RUN_BYTES;
 use tee_api::keymint::{Command, KeyMint, KeySource, MAX_INPUT_BYTES, Reply, Ticket, Use};
 use tee_client::Session;
 use zeroize::Zeroizing;
 
 /// The most bytes that go in one command beside what else is in it.
 const PIECE_BYTES: usize = MAX_INPUT_BYTES;
+
+/// The most bytes that go on shared memory, with room for a tag and for padding behind them.
+const MEMORY_BYTES: usize = MAX_MEMORY_RUN_BYTES as usize - 16;
 
 /// A key in the TEE, opened for this user.
 #[derive(Clone)]
@@ -83,7 +87,13 @@ impl Opened {
 
     /// A whole message.
     fn once(&self, how: &Wanted, input: &[u8]) -> Result<Vec<u8>> {
-        let used = self.with_ticket(|ticket| self.by_ticket(ticket, how, input))?;
+        let used = self.with_ticket(|ticket| {
+            if input.len() + how.aad.len() <= PIECE_BYTES {
+                self.by_ticket(ticket, how, input)
+            } else {
+                self.tee.use_on_memory(Self::one(ticket, how, &[]), input)
+            }
+        })?;
         match used {
             Some(output) => Ok(output),
             None => self.by_keystore(how, input),
@@ -91,7 +101,12 @@ impl Opened {
     }
 
     fn by_ticket(&self, ticket: Ticket, how: &Wanted, input: &[u8]) -> Result<UsedBytes> {
-        let wanted = Use {
+        let used = self.tee.use_key(Self::one(ticket, how, input))?;
+        Ok(used.map(|output| output.output.into_vec()))
+    }
+
+    fn one(ticket: Ticket, how: &Wanted, input: &[u8]) -> Use {
+        Use {
             ticket,
             purpose: how.purpose,
             params: how.params.clone(),
@@ -99,9 +114,7 @@ impl Opened {
             input: ByteBuf::from(input),
             signature: None,
             token: None,
-        };
-        let used = self.tee.use_key(wanted)?;
-        Ok(used.map(|output| output.output.into_vec()))
+        }
     }
 
     fn by_keystore(&self, how: &Wanted, input: &[u8]) -> Result<Vec<u8>> {
@@ -232,8 +245,16 @@ impl TeeStream {
         }
     }
 
+    /// A message that goes in one command, itself or on shared memory.
+    fn fits_once(&self, input: &[u8]) -> bool {
+        let in_memory = !self.how.params.block_mode.is_empty()
+            && input.len() <= MEMORY_BYTES
+            && self.how.aad.len() <= PIECE_BYTES;
+        in_memory || input.len() + self.how.aad.len() <= PIECE_BYTES
+    }
+
     fn end(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        if matches!(self.state, State::Fresh) && input.len() + self.how.aad.len() <= PIECE_BYTES {
+        if matches!(self.state, State::Fresh) && self.fits_once(input) {
             out.extend_from_slice(&self.opened.once(&self.how, input)?);
             return Ok(());
         }

@@ -1,28 +1,41 @@
-//! Sessions with KeyMint itself.
+//! Sessions with KeyMint itself, and memory that it works on.
 
 use super::combining::{Combiner, Used};
 use super::refusals::{broken_rule, refused, unanswered};
 use crate::error::{Result, Rv};
 use cryptoki_sys::*;
+use keymint::ErrorCode;
 use keystore_client::Keystore;
 use serde_bytes::ByteBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tee_api::TeeError;
+use tee_api::engine::{MAX_MEMORY_RUN_BYTES, Span};
 use tee_api::keymint::{Command, KeyMint, Reply, Use};
-use tee_client::Session;
+use tee_client::{Session, SharedMemory};
 
 /// Sessions that are kept for the next operation.
 const KEPT: usize = 8;
+
+/// What came out of a use on memory, or which of KeyMint's rules said no.
+pub(super) type UsedOnMemory = std::result::Result<Vec<u8>, ErrorCode>;
 
 /// The TEE of the device.
 pub(super) struct Tee {
     pub(super) keystore: Arc<Keystore>,
     idle: Mutex<Vec<Session<KeyMint>>>,
     combiner: Combiner,
+    /// Memory that is shared with nobody now.
+    memory: Mutex<Vec<SharedMemory>>,
 }
 
 impl Tee {
     pub(super) fn new(keystore: Arc<Keystore>) -> Self {
-        Self { keystore, idle: Mutex::default(), combiner: Combiner::default() }
+        Self {
+            keystore,
+            idle: Mutex::default(),
+            combiner: Combiner::default(),
+            memory: Mutex::default(),
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Session<KeyMint>>> {
@@ -57,6 +70,41 @@ impl Tee {
             Reply::Used(results) => Ok(results),
             other => Err(unexpected(&other)),
         })
+    }
+
+    /// Uses an opened key on a message that is too large for a command.
+    pub(super) fn use_on_memory(&self, how: Use, input: &[u8]) -> Result<UsedOnMemory> {
+        let lacking = |error: TeeError| unanswered(&error);
+        let kept = self.memory().pop();
+        let mut memory = match kept {
+            Some(memory) => memory,
+            None => SharedMemory::new(MAX_MEMORY_RUN_BYTES as usize).map_err(lacking)?,
+        };
+        memory.write(0, input).map_err(lacking)?;
+        let bytes = u32::try_from(input.len()).map_err(|_| Rv(CKR_DATA_LEN_RANGE))?;
+        let command = Command::UseMemory { how, input: Span { offset: 0, bytes }, output: 0 };
+        let session = self.session()?;
+        let reply = session.call_with_memory(command, &mut memory).map_err(lacking)?;
+        self.give_back(session);
+        let used = match reply {
+            Reply::Written { bytes, .. } => {
+                let mut out = vec![0; bytes as usize];
+                memory.read(0, &mut out).map_err(lacking)?;
+                Ok(out)
+            }
+            Reply::Refused(code) => Err(code),
+            other => return Err(unexpected(&other)),
+        };
+        // What came out may be plaintext: the next message writes over it, or the process ends.
+        let mut idle = self.memory();
+        if idle.len() < KEPT {
+            idle.push(memory);
+        }
+        Ok(used)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Vec<SharedMemory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Mixes entropy into KeyMint's generator.
