@@ -148,7 +148,7 @@ fn python_packages() -> Result<()> {
     if !has("python3") {
         return absent("python3 is missing: tests with Python peers need it");
     }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     let pip = folder.join("bin/pip");
     run(Command::new(pip).args(["install", "--quiet"]).args(PYTHON_PACKAGES))?;
     Ok(std::fs::write(list, due)?)
