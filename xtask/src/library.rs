@@ -10,15 +10,18 @@ use std::process::Command;
 
 /// A library.
 pub(crate) struct Library {
+    file: &'static str,
     folder: &'static str,
     target: &'static str,
 }
 
 /// `librpmb_shim.so`: preloaded, it gives mmc-utils an RPMB.
-pub(crate) const SHIM: Library = Library { folder: "device/rpmb-shim", target: "target/shim" };
+pub(crate) const SHIM: Library =
+    Library { file: "librpmb_shim.so", folder: "device/rpmb-shim", target: "target/shim" };
 
 /// `libholdfast_pkcs11.so`: the device's keys for programs that speak PKCS #11.
-pub(crate) const PKCS11: Library = Library { folder: "device/pkcs11", target: "target/pkcs11" };
+pub(crate) const PKCS11: Library =
+    Library { file: "libholdfast_pkcs11.so", folder: "device/pkcs11", target: "target/pkcs11" };
 
 impl Library {
     fn cargo(&self) -> Command {
@@ -33,8 +36,16 @@ impl Library {
     /// Builds it and says where it lies.
     pub(crate) fn build(&self) -> Result<PathBuf> {
         let messages = output(self.cargo().args(["build", "--quiet", "--message-format", "json"]))?;
-        let library = messages.lines().find_map(library);
-        library.with_context(|| format!("cargo built no library in {}", self.folder))
+        let library = messages.lines().find_map(|message| self.named(message));
+        library.with_context(|| format!("cargo built no {}", self.file))
+    }
+
+    /// The library, where a message of cargo says that it was built. Libraries of macros are
+    /// shared ones too.
+    fn named(&self, message: &str) -> Option<PathBuf> {
+        let message: serde_json::Value = serde_json::from_str(message).ok()?;
+        let files = message["filenames"].as_array()?.iter().filter_map(|file| file.as_str());
+        files.map(PathBuf::from).find(|file| file.ends_with(self.file))
     }
 
     /// Builds one of its examples and says where it lies.
@@ -57,11 +68,4 @@ impl Library {
         };
         run(self.cargo().args(arguments).args(filter))
     }
-}
-
-/// The library that a message of cargo says was built.
-fn library(message: &str) -> Option<PathBuf> {
-    let message: serde_json::Value = serde_json::from_str(message).ok()?;
-    let files = message["filenames"].as_array()?;
-    files.iter().filter_map(|file| file.as_str()).find(|file| file.ends_with(".so")).map(Into::into)
 }
