@@ -58,7 +58,7 @@ pub(crate) struct Active {
     /// It takes its message in parts.
     parts: bool,
     /// What came out and did not fit.
-    waiting: Option<Zeroizing<Vec<u8>>>,
+    waiting: Option<Wiped>,
 }
 
 impl Active {
@@ -100,7 +100,7 @@ impl Active {
             self.taken += input.len();
             let mut out = Vec::new();
             self.stream()?.update(input, &mut out)?;
-            self.waiting = Some(Zeroizing::new(out));
+            self.waiting = Some(Wiped(out));
         }
         let fetched = self.fetch(output)?;
         self.given += fetched.unwrap_or(0);
@@ -121,7 +121,7 @@ impl Active {
             if let Some(stream) = self.stream.take() {
                 stream.finish(input, &mut out)?;
             }
-            self.waiting = Some(Zeroizing::new(out));
+            self.waiting = Some(Wiped(out));
         }
         Ok(self.fetch(output)?.is_some())
     }
@@ -129,11 +129,22 @@ impl Active {
     /// Hands out what waits; says how many bytes it was, once it was fetched.
     fn fetch(&mut self, output: &Output) -> Result<Option<usize>> {
         let Some(waiting) = &self.waiting else { return Ok(Some(0)) };
-        output.write(waiting)?;
+        output.write(&waiting.0)?;
         if output.is_query() {
             return Ok(None);
         }
-        Ok(self.waiting.take().map(|fetched| fetched.len()))
+        Ok(self.waiting.take().map(|fetched| fetched.0.len()))
+    }
+}
+
+/// Bytes that are overwritten when they go, as fast as memory can be: a megabyte of them byte by
+/// byte takes longer than to encrypt it.
+struct Wiped(Vec<u8>);
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        // SAFETY: the bytes are this value's own; the call can't be left out by the compiler.
+        unsafe { libc::explicit_bzero(self.0.as_mut_ptr().cast(), self.0.len()) };
     }
 }
 

@@ -76,6 +76,19 @@ impl SharedMemory {
         Ok(())
     }
 
+    /// Appends the first `bytes` of it to `out`.
+    pub fn append_to(&self, out: &mut Vec<u8>, bytes: usize) -> Result<(), TeeError> {
+        let place = self.place(0, bytes)?;
+        out.reserve(bytes);
+        // SAFETY: as for `write`; `out` has room for so many bytes more, and all of them are
+        // written before they count.
+        unsafe {
+            std::ptr::copy_nonoverlapping(place, out.as_mut_ptr().add(out.len()), bytes);
+            out.set_len(out.len() + bytes);
+        }
+        Ok(())
+    }
+
     fn place(&self, offset: usize, bytes: usize) -> Result<*mut u8, TeeError> {
         if offset.checked_add(bytes).is_none_or(|end| end > self.bytes) {
             return Err(TeeError::BadParameters("the shared memory ends before that".into()));

@@ -62,7 +62,9 @@ fn what_lies_in_the_state_folder_is_its_user_s_alone() {
             continue;
         }
         let mode = found.permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{}: {:o}", path.display(), mode & 0o7777);
+        // Every user of the device may ask its system; on the host it lies in a closed folder.
+        let others = if path == state.path().join("device/run/holdfast.sock") { 0o066 } else { 0 };
+        assert_eq!(mode & 0o077, others, "{}: {:o}", path.display(), mode & 0o7777);
         assert_eq!(found.uid(), fs::metadata(state.path()).unwrap().uid(), "{}", path.display());
     }
 }

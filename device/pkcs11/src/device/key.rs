@@ -11,6 +11,7 @@ use cryptoki_sys::*;
 use keymint::{Authorizations, ErrorCode, KeyPurpose};
 use keystore_client::api::{self, KeyRef, Open};
 use serde_bytes::ByteBuf;
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tee_api::engine::MAX_MEMORY_RUN_BYTES;
 use tee_api::keymint::{Command, KeyMint, KeySource, MAX_INPUT_BYTES, Reply, Ticket, Use};
@@ -87,17 +88,23 @@ impl Opened {
 
     /// A whole message.
     fn once(&self, how: &Wanted, input: &[u8]) -> Result<Vec<u8>> {
-        let used = self.with_ticket(|ticket| {
-            if input.len() + how.aad.len() <= PIECE_BYTES {
-                self.by_ticket(ticket, how, input)
-            } else {
-                self.tee.use_on_memory(Self::one(ticket, how, &[]), input)
-            }
-        })?;
-        match used {
+        match self.with_ticket(|ticket| self.by_ticket(ticket, how, input))? {
             Some(output) => Ok(output),
             None => self.by_keystore(how, input),
         }
+    }
+
+    /// The same for one that is too large for a command; appends to `out`.
+    fn once_on_memory(&self, how: &Wanted, input: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        let out = RefCell::new(out);
+        let used = self.with_ticket(|ticket| {
+            let how = Self::one(ticket, how, &[]);
+            self.tee.use_on_memory(how, input, &mut out.borrow_mut())
+        })?;
+        if used.is_none() {
+            out.into_inner().extend_from_slice(&self.by_keystore(how, input)?);
+        }
+        Ok(())
     }
 
     fn by_ticket(&self, ticket: Ticket, how: &Wanted, input: &[u8]) -> Result<UsedBytes> {
@@ -255,6 +262,9 @@ impl TeeStream {
 
     fn end(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<()> {
         if matches!(self.state, State::Fresh) && self.fits_once(input) {
+            if input.len() + self.how.aad.len() > PIECE_BYTES {
+                return self.opened.once_on_memory(&self.how, input, out);
+            }
             out.extend_from_slice(&self.opened.once(&self.how, input)?);
             return Ok(());
         }

@@ -16,8 +16,8 @@ use tee_client::{Session, SharedMemory};
 /// Sessions that are kept for the next operation.
 const KEPT: usize = 8;
 
-/// What came out of a use on memory, or which of KeyMint's rules said no.
-pub(super) type UsedOnMemory = std::result::Result<Vec<u8>, ErrorCode>;
+/// How many bytes came out of a use on memory, or which of KeyMint's rules said no.
+pub(super) type UsedOnMemory = std::result::Result<usize, ErrorCode>;
 
 /// The TEE of the device.
 pub(super) struct Tee {
@@ -72,8 +72,13 @@ impl Tee {
         })
     }
 
-    /// Uses an opened key on a message that is too large for a command.
-    pub(super) fn use_on_memory(&self, how: Use, input: &[u8]) -> Result<UsedOnMemory> {
+    /// Uses an opened key on a message that is too large for a command; appends to `out`.
+    pub(super) fn use_on_memory(
+        &self,
+        how: Use,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<UsedOnMemory> {
         let lacking = |error: TeeError| unanswered(&error);
         let kept = self.memory().pop();
         let mut memory = match kept {
@@ -88,9 +93,8 @@ impl Tee {
         self.give_back(session);
         let used = match reply {
             Reply::Written { bytes, .. } => {
-                let mut out = vec![0; bytes as usize];
-                memory.read(0, &mut out).map_err(lacking)?;
-                Ok(out)
+                memory.append_to(out, bytes as usize).map_err(lacking)?;
+                Ok(bytes as usize)
             }
             Reply::Refused(code) => Err(code),
             other => return Err(unexpected(&other)),
