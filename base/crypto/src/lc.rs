@@ -42,6 +42,7 @@ foreign!(
     EC_KEY EC_KEY_free,
     EC_POINT EC_POINT_free,
     BIGNUM BN_clear_free,
+    BN_CTX BN_CTX_free,
 );
 
 /// Owns a value that AWS-LC allocated.

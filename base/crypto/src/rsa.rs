@@ -303,6 +303,47 @@ impl PrivateKey {
         wrap(rsa.map_err(|_| Error::MalformedKey)?, floor).map(Self)
     }
 
+    /// From its two primes, with the exponent 65537, as smart cards are given keys. Numbers that
+    /// make no key are refused.
+    pub fn from_primes(p: &[u8], q: &[u8], floor: Floor) -> Result<Self, Error> {
+        let (p, q, e) = (number(p)?, number(q)?, number(&[1, 0, 1])?);
+        // SAFETY: fresh numbers and a fresh context, all of which live through the calls; the
+        // last one copies.
+        let rsa = unsafe {
+            let one = ffi::BN_value_one();
+            let context = Owned::new(ffi::BN_CTX_new())?;
+            let fresh = || Owned::new(ffi::BN_new());
+            let [n, d, p1, q1, phi, dp, dq, qi] =
+                [fresh()?, fresh()?, fresh()?, fresh()?, fresh()?, fresh()?, fresh()?, fresh()?];
+            let inverse = |out: &Owned<ffi::BIGNUM>, of: *mut ffi::BIGNUM, modulus: *mut _| {
+                let done = ffi::BN_mod_inverse(out.as_ptr(), of, modulus, context.as_ptr());
+                if done.is_null() { Err(lc::failed()) } else { Ok(()) }
+            };
+            check(ffi::BN_mul(n.as_ptr(), p.as_ptr(), q.as_ptr(), context.as_ptr()))
+                .and_then(|()| check(ffi::BN_sub(p1.as_ptr(), p.as_ptr(), one)))
+                .and_then(|()| check(ffi::BN_sub(q1.as_ptr(), q.as_ptr(), one)))
+                .and_then(|()| {
+                    check(ffi::BN_mul(phi.as_ptr(), p1.as_ptr(), q1.as_ptr(), context.as_ptr()))
+                })
+                .and_then(|()| inverse(&d, e.as_ptr(), phi.as_ptr()))
+                .and_then(|()| inverse(&dp, e.as_ptr(), p1.as_ptr()))
+                .and_then(|()| inverse(&dq, e.as_ptr(), q1.as_ptr()))
+                .and_then(|()| inverse(&qi, q.as_ptr(), p.as_ptr()))
+                .map_err(|_| Error::MalformedKey)?;
+            Owned::new(ffi::RSA_new_private_key(
+                n.as_ptr(),
+                e.as_ptr(),
+                d.as_ptr(),
+                p.as_ptr(),
+                q.as_ptr(),
+                dp.as_ptr(),
+                dq.as_ptr(),
+                qi.as_ptr(),
+            ))
+        };
+        wrap(rsa.map_err(|_| Error::MalformedKey)?, floor).map(Self)
+    }
+
     /// As PKCS#8 DER.
     pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
         lc::to_pkcs8(&self.0.0)

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub const BL1_COUNTER: u8 = 0;
 /// The monotonic counter that guards the TEE.
 pub const TEE_COUNTER: u8 = 1;
+/// The monotonic counter that guards the secure element's memory. Not every board has it.
+pub const ELEMENT_COUNTER: u8 = 2;
 /// The most random bytes that one question gets.
 pub const MAX_RANDOM_BYTES: usize = 256;
 /// The longest label of a key; the shortest has one byte.
@@ -84,7 +86,7 @@ pub trait Trng {
 
 /// Counters against rollback. They only rise; a copy of the board's files takes none back.
 pub trait MonotonicCounter {
-    /// The counter at `location`: [`BL1_COUNTER`], [`TEE_COUNTER`].
+    /// The counter at `location`: [`BL1_COUNTER`], [`TEE_COUNTER`], [`ELEMENT_COUNTER`].
     fn counter(&self, location: u8) -> Result<u64, SiliconError>;
     /// Raises the counter at `location`; refuses to lower it.
     fn raise_counter(&self, location: u8, value: u64) -> Result<(), SiliconError>;
