@@ -74,6 +74,15 @@ pub(crate) enum Command {
     /// The device is the one whose socket is HOLDFAST_SOCKET, else the one in the state folder.
     #[command(subcommand)]
     Keys(Box<Keys>),
+    /// A secure element without the hardware: make it, serve it to pcscd or to named programs
+    ///
+    /// `holdfast element --help` is that program's own.
+    #[command(disable_help_flag = true)]
+    Element {
+        /// What it is told
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Key attestation: what the certificates that a device made for a key prove
     #[command(subcommand)]
     Attest(Attest),

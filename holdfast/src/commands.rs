@@ -25,6 +25,12 @@ pub(crate) fn keycenter(command: Keycenter) -> Result<Exit> {
     Ok(Exit::Held)
 }
 
+/// `holdfast element`: becomes `holdfast-element`.
+pub(crate) fn element(arguments: &[std::ffi::OsString]) -> Result<Exit> {
+    become_program("holdfast-element", arguments)?;
+    Ok(Exit::Held)
+}
+
 /// `holdfast cloud serve`: becomes `holdfast-cloud`.
 pub(crate) fn cloud(command: Cloud) -> Result<Exit> {
     let Cloud::Serve(serve) = command;

@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         Command::Rpmb(command) => tools::rpmb::run(command),
         Command::Ota(command) => tools::ota::run(command),
         Command::Keys(command) => keys::run(&command),
+        Command::Element { arguments } => commands::element(&arguments),
         Command::Attest(command) => tools::attest::run(command),
     };
     match ended {

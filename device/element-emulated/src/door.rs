@@ -52,7 +52,8 @@ impl Named {
         let link = PathBuf::from(format!("/proc/{}/exe", pid.as_raw_nonzero()));
         let its = fs::metadata(&link)?;
         let same = |path: &PathBuf| {
-            fs::metadata(path).is_ok_and(|named| (named.dev(), named.ino()) == (its.dev(), its.ino()))
+            fs::metadata(path)
+                .is_ok_and(|named| (named.dev(), named.ino()) == (its.dev(), its.ino()))
         };
         if self.0.iter().any(same) {
             return Ok(());

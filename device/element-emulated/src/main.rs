@@ -17,6 +17,8 @@ use std::process::ExitCode;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+const EXITS: &str = "Exit codes: 0 done, 2 the command line is wrong, 3 the environment lacks \
+                     something: an element, a reader, a right.";
 /// The environment lacks something: an element, a reader, a right.
 const ENVIRONMENT: u8 = 3;
 /// How long the reader may take to be there, and how often it is tried.
@@ -25,7 +27,7 @@ const TRY_EVERY: Duration = Duration::from_millis(20);
 
 /// An emulated secure element with the PIV application.
 #[derive(Parser)]
-#[command(name = "holdfast-element", version)]
+#[command(name = "holdfast-element", bin_name = "holdfast element", version, after_help = EXITS)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -33,7 +35,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make an element: PIN 123456, PUK 12345678, the management key that every new one has
+    /// Make an element, in the state of every new one: PIN 123456, PUK 12345678, the management key that every new one has
     Make(Place),
     /// Serve it in the foreground, to pcscd or to named programs
     Serve(Serve),
@@ -134,8 +136,7 @@ impl Place {
 }
 
 fn make_element(place: &Place) -> Result<()> {
-    std::fs::create_dir_all(&place.state)
-        .with_context(|| place.state.display().to_string())?;
+    std::fs::create_dir_all(&place.state).with_context(|| place.state.display().to_string())?;
     let _only_one = place.lock()?;
     let storage = place.storage();
     if storage.0.exists() {

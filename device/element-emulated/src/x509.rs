@@ -62,16 +62,19 @@ impl Certificate<'_> {
         let validity = [time(self.not_before), tlv::object(GENERALIZED_TIME, NEVER.as_bytes())];
         let extensions: Vec<u8> = self.extensions.iter().flat_map(extension).collect();
         let algorithm = signature_algorithm(key);
-        let signed = tlv::joined(SEQUENCE, &[
-            &tlv::object(0xA0, &tlv::object(INTEGER, &[2])),
-            &tlv::object(INTEGER, &serial),
-            &algorithm,
-            self.issuer,
-            &tlv::object(SEQUENCE, &validity.concat()),
-            self.subject,
-            self.public_key,
-            &tlv::object(0xA3, &tlv::object(SEQUENCE, &extensions)),
-        ]);
+        let signed = tlv::joined(
+            SEQUENCE,
+            &[
+                &tlv::object(0xA0, &tlv::object(INTEGER, &[2])),
+                &tlv::object(INTEGER, &serial),
+                &algorithm,
+                self.issuer,
+                &tlv::object(SEQUENCE, &validity.concat()),
+                self.subject,
+                self.public_key,
+                &tlv::object(0xA3, &tlv::object(SEQUENCE, &extensions)),
+            ],
+        );
         let signature = [&[0][..], &key.sign_message(&signed)?].concat();
         Ok(tlv::joined(SEQUENCE, &[&signed, &algorithm, &tlv::object(BIT_STRING, &signature)]))
     }
@@ -116,7 +119,8 @@ pub(crate) fn name(common_name: &str) -> Vec<u8> {
 pub(crate) fn integer(big_endian: &[u8]) -> Vec<u8> {
     let zeros = big_endian.iter().take_while(|byte| **byte == 0).count();
     let digits = &big_endian[zeros.min(big_endian.len().saturating_sub(1))..];
-    let sign: &[u8] = if digits.first().is_some_and(|first| first & 0x80 != 0) { &[0] } else { &[] };
+    let sign: &[u8] =
+        if digits.first().is_some_and(|first| first & 0x80 != 0) { &[0] } else { &[] };
     tlv::joined(INTEGER, &[sign, digits])
 }
 

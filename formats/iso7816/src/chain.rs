@@ -81,8 +81,7 @@ impl Outbox {
     pub fn next(&mut self, ne: Ne) -> Response {
         let later = self.rest.split_off(ne.bytes().min(self.rest.len()));
         let data = std::mem::replace(&mut self.rest, later);
-        let status =
-            if self.rest.is_empty() { Status::OK } else { Status::more(self.rest.len()) };
+        let status = if self.rest.is_empty() { Status::OK } else { Status::more(self.rest.len()) };
         Response { data, status }
     }
 

@@ -7,6 +7,7 @@ mod attestation;
 mod bootloader;
 mod browser;
 mod document;
+mod eid;
 mod hostile_folders;
 mod hostile_states;
 mod in_use;

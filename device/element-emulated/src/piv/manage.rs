@@ -12,9 +12,8 @@ use std::collections::BTreeMap;
 
 /// The management key of a new element, which everybody knows. It is of 3DES, since some tools know
 /// nothing else; the first thing to do is to set another.
-const DEFAULT_MANAGEMENT_KEY: [u8; 24] = [
-    1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8,
-];
+const DEFAULT_MANAGEMENT_KEY: [u8; 24] =
+    [1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8];
 
 /// The destination that deletes a key.
 const NOWHERE: u8 = 0xFF;
@@ -69,10 +68,15 @@ impl Piv {
         if slot == MANAGEMENT {
             let Management { algorithm, touch, default, .. } = state.management;
             let touch = if touch { 2 } else { 1 };
-            return Ok(told(&[(1, &[algorithm.number()]), (2, &[0, touch]), (5, &[default.into()])]));
+            return Ok(told(&[
+                (1, &[algorithm.number()]),
+                (2, &[0, touch]),
+                (5, &[default.into()]),
+            ]));
         }
         let key = state.keys.get(&slots::private(slot)?).ok_or(Status::REFERENCE_NOT_FOUND)?;
-        let (algorithm, policies) = (key.algorithm.number(), [key.pin.number(), key.touch.number()]);
+        let (algorithm, policies) =
+            (key.algorithm.number(), [key.pin.number(), key.touch.number()]);
         let origin = match key.origin {
             Origin::Generated => 1,
             Origin::Imported => 2,

@@ -9,8 +9,8 @@ use crate::state::{Key, SecretBytes};
 use crypto::hash::Hash;
 use crypto::rsa::{self, Floor};
 use crypto::{Error, ec};
-use iso7816::tlv;
 use iso7816::Status;
+use iso7816::tlv;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 

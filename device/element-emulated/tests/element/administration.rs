@@ -124,10 +124,7 @@ fn s3_3_2_what_was_made_inside_is_attested_and_what_attests_signs_nothing_else()
     let digest = crypto::digest::sha256(&signed);
     assert_eq!(attester.verify(&digest, signature), Ok(()));
     card.verify(PIN).unwrap();
-    assert_eq!(
-        card.operate(0xF9, 0x11, 0x81, &digest),
-        Err(Status::CONDITIONS_NOT_SATISFIED)
-    );
+    assert_eq!(card.operate(0xF9, 0x11, 0x81, &digest), Err(Status::CONDITIONS_NOT_SATISFIED));
 }
 
 #[test]

@@ -33,7 +33,10 @@ fn parameter() -> impl Strategy<Value = u8> {
 /// Data that looks like something.
 fn data() -> impl Strategy<Value = Vec<u8>> {
     let template = prop::collection::vec(
-        (prop::sample::select(vec![0x80_u32, 0x81, 0x82, 0x85, 0x5C, 0x53, 0xAA]), prop::collection::vec(any::<u8>(), 0..40)),
+        (
+            prop::sample::select(vec![0x80_u32, 0x81, 0x82, 0x85, 0x5C, 0x53, 0xAA]),
+            prop::collection::vec(any::<u8>(), 0..40),
+        ),
         0..4,
     )
     .prop_map(|objects| -> Vec<u8> {

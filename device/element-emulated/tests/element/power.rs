@@ -149,7 +149,7 @@ proptest! {
         for (slot, content) in &contents {
             match card.put(&[0x5F, 0xFF, 0x10 + slot], content) {
                 Ok(()) => { due.insert(*slot, content.clone()); }
-                Err(_) => { open = open.or(Some((*slot, content.clone()))); }
+                Err(_) => { open = open.or_else(|| Some((*slot, content.clone()))); }
             }
         }
         let mut again = Card::on(Board::with(board.disk()));

@@ -121,7 +121,10 @@ fn pin_and_puk_are_changed_by_who_knows_them() {
         Err(Status::attempts_left(2)),
         "the old PUK is none any more"
     );
-    assert_eq!(card.ask(0x24, 0, 0x80, &pair(b"777777\xFF\xFF", b"12\xFF\xFF\xFF\xFF\xFF\xFF")), Err(Status::WRONG_DATA));
+    assert_eq!(
+        card.ask(0x24, 0, 0x80, &pair(b"777777\xFF\xFF", b"12\xFF\xFF\xFF\xFF\xFF\xFF")),
+        Err(Status::WRONG_DATA)
+    );
     assert_eq!(card.ask(0x24, 0, 0x00, &[0; 16]), Err(Status::REFERENCE_NOT_FOUND));
     assert_eq!(card.metadata(0x80, 5), Some(vec![0]));
 }
@@ -150,7 +153,8 @@ fn s3_3_2_keys_on_curves_are_made_inside_sign_and_agree() {
         // Points that are none, and digests that are too long.
         let mut off = theirs.clone();
         *off.last_mut().unwrap() ^= 1;
-        for (tag, wrong) in [(0x85, &off[..]), (0x85, &theirs[1..]), (0x81, &[1; 49]), (0x81, &[])] {
+        for (tag, wrong) in [(0x85, &off[..]), (0x85, &theirs[1..]), (0x81, &[1; 49]), (0x81, &[])]
+        {
             assert_eq!(card.operate(0x9A, algorithm, tag, wrong), Err(Status::WRONG_DATA));
         }
         // Another algorithm than the key's.
@@ -185,7 +189,8 @@ fn s3_3_2_rsa_keys_are_made_inside_sign_and_decrypt() {
 
 /// EMSA-PKCS1-v1_5 with SHA-256 (RFC 8017, 9.2).
 fn padded(digest: &[u8], bytes: usize) -> Vec<u8> {
-    const INFO: &[u8] = b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20";
+    const INFO: &[u8] =
+        b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20";
     let filling = vec![0xFF; bytes - 3 - INFO.len() - digest.len()];
     [&[0, 1][..], &filling, &[0], INFO, digest].concat()
 }

@@ -51,7 +51,9 @@ printf 'a message' > message
 fn ready() -> bool {
     let tools = ["pcscd", "unshare", "ip", "yubico-piv-tool", "piv-tool", "pkcs11-tool", "openssl"];
     let has = |tool: &str| {
-        ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter().any(|at| Path::new(at).join(tool).exists())
+        ["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
+            .iter()
+            .any(|at| Path::new(at).join(tool).exists())
     };
     let mut missing: Vec<&str> = tools.into_iter().filter(|tool| !has(tool)).collect();
     missing.extend((!Path::new(DRIVER).exists()).then_some("vsmartcard-vpcd"));
@@ -167,7 +169,10 @@ certified 9c ECCP256
 certified 9d RSA2048
 piv-tool --name --serial
 printf '01:02:03:04:05:06:07:08:01:02:03:04:05:06:07:08:01:02:03:04:05:06:07:08' > manager
-PIV_EXT_AUTH_KEY=manager piv-tool --admin M:9B:03 --cert 9E --in cert9a.pem
+# It ends with the number of bytes that it wrote.
+PIV_EXT_AUTH_KEY=manager piv-tool --admin M:9B:03 --cert 9E --in ca.pem || true
+yubico -a read-certificate -s 9e | openssl x509 -outform DER > there
+openssl x509 -in ca.pem -outform DER | cmp - there
 pkcs11 --login --pin 123456 --list-objects --type privkey
 pkcs11 --login --pin 123456 --test
 ! pkcs11 --login --pin 000000 --list-objects > /dev/null 2>&1
