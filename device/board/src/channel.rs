@@ -1,5 +1,9 @@
 //! One message a datagram over a SEQPACKET socket: CBOR, with descriptors beside it.
 
+use crate::look::look;
+use cbor4ii::core::dec::Read as _;
+use cbor4ii::core::utils::SliceReader;
+use cbor4ii::serde::Deserializer;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -40,8 +44,7 @@ const WIPED_BYTES: usize = 4096;
 
 /// Encodes `message` as CBOR.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ChannelError> {
-    let mut bytes = Vec::with_capacity(256);
-    ciborium::into_writer(message, &mut bytes)
+    let bytes = cbor4ii::serde::to_vec(Vec::with_capacity(256), message)
         .map_err(|error| ChannelError::Malformed(error.to_string()))?;
     if bytes.len() > MAX_MESSAGE_BYTES {
         return Err(ChannelError::Malformed(format!("{} bytes are too many", bytes.len())));
@@ -50,16 +53,16 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ChannelError> {
 }
 
 /// Decodes CBOR that must end where the message ends.
-pub fn decode<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, ChannelError> {
-    let mut scratch = [0; WIPED_BYTES];
-    let scratch = &mut scratch[..bytes.len().min(WIPED_BYTES)];
-    let decoded = ciborium::de::from_reader_with_buffer(&mut bytes, scratch);
-    wipe(scratch);
-    let value = decoded.map_err(|error| ChannelError::Malformed(error.to_string()))?;
-    if bytes.is_empty() {
-        Ok(value)
-    } else {
-        Err(ChannelError::Malformed(format!("{} bytes after the message", bytes.len())))
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ChannelError> {
+    let mut decoder = Deserializer::new(SliceReader::new(bytes));
+    let value =
+        T::deserialize(&mut decoder).map_err(|error| ChannelError::Malformed(error.to_string()))?;
+    match decoder.into_inner().fill(MAX_MESSAGE_BYTES) {
+        Ok(rest) if rest.as_ref().is_empty() => Ok(value),
+        Ok(rest) => {
+            let count = rest.as_ref().len();
+            Err(ChannelError::Malformed(format!("{count} bytes after the message")))
+        }
     }
 }
 
@@ -103,41 +106,21 @@ pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<T, ChannelError
 /// signature, shorter than anybody's battery notices.
 const SOON: Duration = Duration::from_micros(60);
 
-/// The longest that one look takes where nobody else wants the processor.
-pub const UNDISTURBED: Duration = Duration::from_micros(3);
-
 /// Waits for an answer that is due within microseconds.
 ///
-/// Whoever sleeps must be woken, and waking an idle processor takes longer than many a call. So one
-/// waiter of a process looks a while, and lets others run meanwhile; more than one would be in
-/// the way of those who work on the answers.
+/// One waiter of a process looks for it a while; more than one would be in the way of those who
+/// work on the answers.
 pub fn receive_soon<T: DeserializeOwned>(socket: impl AsFd) -> Result<T, ChannelError> {
     static LOOKING: AtomicBool = AtomicBool::new(false);
     if !LOOKING.swap(true, Ordering::Acquire) {
-        let found = look(&socket);
+        let began = Instant::now();
+        let found = look(SOON, || began.elapsed(), || try_receive(&socket).transpose());
         LOOKING.store(false, Ordering::Release);
-        if let Some(found) = found? {
-            return Ok(found);
+        if let Some(found) = found {
+            return found;
         }
     }
     receive(socket)
-}
-
-fn look<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<T>, ChannelError> {
-    let began = Instant::now();
-    let mut now = Duration::ZERO;
-    while now < SOON {
-        if let Some(message) = try_receive(&socket)? {
-            return Ok(Some(message));
-        }
-        std::thread::yield_now();
-        let before = std::mem::replace(&mut now, began.elapsed());
-        if now - before > UNDISTURBED {
-            // Somebody else has work for this processor.
-            return Ok(None);
-        }
-    }
-    Ok(None)
 }
 
 /// Takes a message that is there already.

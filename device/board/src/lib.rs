@@ -11,6 +11,7 @@ pub mod channel;
 pub mod exec;
 pub mod fds;
 pub mod flash;
+pub mod look;
 pub mod modem;
 pub mod power;
 pub mod report;

@@ -5,12 +5,16 @@
 //! A worker computes, and knows nothing else: it gets what it works on whole, and gives back what
 //! came of it.
 
+use crate::uptime;
+use board::look::look;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_bytes::ByteBuf;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tee_api::TeeError;
 use tee_api::engine::Attributes;
 use tee_engine::{Key, Task};
@@ -19,6 +23,8 @@ use tee_engine::{Key, Task};
 const MAX_WORKERS: usize = 3;
 /// Enough for the largest RSA key.
 const STACK_BYTES: usize = 256 * 1024;
+/// How long a worker looks for more before it sleeps, and the trusted OS for the end of a batch.
+const SOON: Duration = Duration::from_micros(60);
 
 /// What a worker does alone.
 pub(crate) enum Order {
@@ -50,9 +56,11 @@ pub(crate) struct Workers {
 
 struct Shared {
     work: Mutex<Work>,
-    /// Something is to be done.
+    /// How much of `work` nobody took yet.
+    untaken: AtomicUsize,
+    /// Something is to be done, and a worker sleeps.
     due: Condvar,
-    /// A batch has one operation less in progress.
+    /// The batch is done, and the trusted OS sleeps.
     done: Condvar,
     /// Readable while something lies in `made`.
     ready: OwnedFd,
@@ -63,6 +71,8 @@ struct Work {
     orders: VecDeque<(Customer, Order)>,
     made: Vec<(Customer, Made)>,
     batch: Batch,
+    /// How many workers sleep.
+    sleeping: usize,
 }
 
 /// Operations that the trusted OS waits for; everybody who has time takes the next one.
@@ -71,6 +81,31 @@ struct Batch {
     waiting: Vec<(usize, Task)>,
     in_progress: usize,
     results: Vec<Option<Result<ByteBuf, TeeError>>>,
+    /// The trusted OS sleeps until it is done.
+    awaited: bool,
+}
+
+impl Batch {
+    /// In the order of `tasks`. What was refused is done.
+    fn new(tasks: Vec<Result<Task, TeeError>>) -> Self {
+        let mut batch = Self::default();
+        for (at, task) in tasks.into_iter().enumerate() {
+            match task {
+                Ok(task) => {
+                    batch.waiting.push((at, task));
+                    batch.results.push(None);
+                }
+                Err(refused) => batch.results.push(Some(Err(refused))),
+            }
+        }
+        // The first one first.
+        batch.waiting.reverse();
+        batch
+    }
+
+    const fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.in_progress == 0
+    }
 }
 
 impl Workers {
@@ -88,6 +123,7 @@ impl Workers {
         let count = usize::try_from(others.count()).unwrap_or(1).clamp(1, MAX_WORKERS);
         let shared = Arc::new(Shared {
             work: Mutex::default(),
+            untaken: AtomicUsize::new(0),
             due: Condvar::new(),
             done: Condvar::new(),
             ready: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -108,13 +144,16 @@ impl Workers {
 
     /// Has something done; [`Workers::take_made`] gives what came of it.
     pub(crate) fn order(&self, customer: Customer, order: Order) {
-        self.shared.lock().orders.push_back((customer, order));
-        self.shared.due.notify_one();
+        let mut work = self.shared.lock();
+        work.orders.push_back((customer, order));
+        self.shared.announce(work);
     }
 
     /// A TA's process is gone: what it ordered is not begun any more.
     pub(crate) fn forget(&self, ta: usize) {
-        self.shared.lock().orders.retain(|(customer, _)| customer.ta != ta);
+        let mut work = self.shared.lock();
+        work.orders.retain(|(customer, _)| customer.ta != ta);
+        self.shared.announce(work);
     }
 
     /// What was made since the last time.
@@ -130,30 +169,11 @@ impl Workers {
         &self,
         tasks: Vec<Result<Task, TeeError>>,
     ) -> Vec<Result<ByteBuf, TeeError>> {
-        let mut results: Vec<Option<_>> = Vec::with_capacity(tasks.len());
-        let mut waiting = Vec::with_capacity(tasks.len());
-        for (at, task) in tasks.into_iter().enumerate() {
-            match task {
-                Ok(task) => {
-                    waiting.push((at, task));
-                    results.push(None);
-                }
-                Err(refused) => results.push(Some(Err(refused))),
-            }
-        }
-        let is_shared = waiting.len() > 1;
-        // The first one first.
-        waiting.reverse();
-        self.shared.lock().batch = Batch { waiting, in_progress: 0, results };
-        if is_shared {
-            self.shared.due.notify_all();
-        }
-        while self.shared.run_one() {}
         let mut work = self.shared.lock();
-        while work.batch.in_progress > 0 {
-            work = self.shared.done.wait(work).unwrap_or_else(PoisonError::into_inner);
-        }
-        let results = std::mem::take(&mut work.batch.results);
+        work.batch = Batch::new(tasks);
+        self.shared.announce(work);
+        while self.shared.run_one() {}
+        let results = self.shared.finish_batch().results;
         results.into_iter().map(|result| result.unwrap_or(Err(TeeError::Cancelled))).collect()
     }
 }
@@ -170,24 +190,30 @@ impl Shared {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Something was put in, or taken away.
+    fn announce(&self, work: MutexGuard<'_, Work>) {
+        let untaken = work.orders.len() + work.batch.waiting.len();
+        self.untaken.store(untaken, Ordering::Release);
+        if untaken > 0 && work.sleeping > 0 {
+            drop(work);
+            self.due.notify_all();
+        }
+    }
+
     fn work_for_good(&self) -> ! {
         loop {
-            if self.run_one() {
+            while self.run_one() || self.serve_order() {}
+            // A program that wants much wants more at once.
+            let more = || (self.untaken.load(Ordering::Acquire) > 0).then_some(());
+            if look(SOON, uptime::now, more).is_some() {
                 continue;
             }
             let mut work = self.lock();
-            if let Some((customer, order)) = work.orders.pop_front() {
-                drop(work);
-                let made = match order {
-                    Order::Generate(attributes) => Made::Key(Key::generate(attributes)),
-                    Order::Run(task) => Made::Bytes(task.run()),
-                };
-                self.lock().made.push((customer, made));
-                // A counter that is full is readable as well.
-                let _ = rustix::io::write(&self.ready, &1_u64.to_ne_bytes());
-            } else if work.batch.waiting.is_empty() {
-                drop(self.due.wait(work).unwrap_or_else(PoisonError::into_inner));
+            work.sleeping += 1;
+            while work.orders.is_empty() && work.batch.waiting.is_empty() {
+                work = self.due.wait(work).unwrap_or_else(PoisonError::into_inner);
             }
+            work.sleeping -= 1;
         }
     }
 
@@ -196,14 +222,45 @@ impl Shared {
         let mut work = self.lock();
         let Some((at, task)) = work.batch.waiting.pop() else { return false };
         work.batch.in_progress += 1;
+        self.untaken.fetch_sub(1, Ordering::Release);
         drop(work);
         let result = task.run();
         let mut work = self.lock();
         work.batch.results[at] = Some(result);
         work.batch.in_progress -= 1;
-        drop(work);
-        self.done.notify_one();
+        if work.batch.awaited && work.batch.is_done() {
+            drop(work);
+            self.done.notify_one();
+        }
         true
+    }
+
+    /// Takes the next order and serves it; `false` where there is none.
+    fn serve_order(&self) -> bool {
+        let mut work = self.lock();
+        let Some((customer, order)) = work.orders.pop_front() else { return false };
+        self.untaken.fetch_sub(1, Ordering::Release);
+        drop(work);
+        let made = match order {
+            Order::Generate(attributes) => Made::Key(Key::generate(attributes)),
+            Order::Run(task) => Made::Bytes(task.run()),
+        };
+        self.lock().made.push((customer, made));
+        // A counter that is full is readable as well.
+        let _ = rustix::io::write(&self.ready, &1_u64.to_ne_bytes());
+        true
+    }
+
+    /// Waits for what the workers still have of the batch.
+    fn finish_batch(&self) -> Batch {
+        let done = || self.lock().batch.is_done().then_some(());
+        let is_done = look(SOON, uptime::now, done).is_some();
+        let mut work = self.lock();
+        work.batch.awaited = !is_done;
+        while !work.batch.is_done() {
+            work = self.done.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+        std::mem::take(&mut work.batch)
     }
 }
 

@@ -8,7 +8,8 @@ use crate::error::{Result, Rv};
 use cryptoki_sys::*;
 use keymint::ErrorCode;
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
 use tee_api::keymint::{MAX_INPUT_BYTES, MAX_USES, Output, Use};
 
 /// What came of a use: what came out, or which of KeyMint's rules said no.
@@ -28,10 +29,9 @@ struct Queue {
 }
 
 /// Where a thread waits.
-#[derive(Default)]
 struct Turn {
+    thread: Thread,
     state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -44,29 +44,36 @@ enum State {
 }
 
 impl Turn {
+    /// This thread's.
+    fn new() -> Self {
+        Self { thread: std::thread::current(), state: Mutex::default() }
+    }
+
+    /// From another thread.
     fn tell(&self, state: State) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
-        self.changed.notify_one();
+        *self.lock() = state;
+        self.thread.unpark();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What came of its operation; `None`: it is to carry.
     fn wait(&self) -> Option<Result<Used>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            match std::mem::take(&mut *state) {
+            let state = std::mem::take(&mut *self.lock());
+            match state {
                 State::Done(result) => return Some(result),
                 State::Carries => return None,
-                State::Waits => {
-                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
+                State::Waits => std::thread::park(),
             }
         }
     }
 
     /// What came of its operation, if it is done.
     fn look(&self) -> Option<Result<Used>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::take(&mut *state) {
+        match std::mem::take(&mut *self.lock()) {
             State::Done(result) => Some(result),
             _ => None,
         }
@@ -84,7 +91,7 @@ impl Combiner {
         wanted: Use,
         send: impl Fn(Vec<Use>) -> Result<Vec<Used>>,
     ) -> Result<Used> {
-        let turn = Arc::new(Turn::default());
+        let turn = Arc::new(Turn::new());
         let carries = {
             let mut queue = self.queue();
             queue.waiting.push_back((wanted, Arc::clone(&turn)));

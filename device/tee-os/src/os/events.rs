@@ -1,7 +1,7 @@
 //! Who wants attention: one `epoll` set over all descriptors of the trusted OS.
 
 use crate::uptime;
-use board::channel;
+use board::look::look;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fd::{AsFd, OwnedFd};
@@ -85,24 +85,13 @@ impl Events {
         epoll::add(&self.0, fd, EventData::new_u64(event.word()), EventFlags::IN)
     }
 
-    /// Who wants attention within microseconds: who calls once mostly calls again, and waking an
-    /// idle processor takes longer than many a call.
-    pub(crate) fn ready_soon(&self) -> Result<Ready, Errno> {
-        let began = uptime::now();
-        let mut before = began;
-        loop {
-            let ready = self.ready(Some(Duration::ZERO))?;
-            if !ready.is_empty() {
-                return Ok(ready);
-            }
-            std::thread::yield_now();
-            let now = uptime::now();
-            let is_disturbed = now - before > channel::UNDISTURBED;
-            if is_disturbed || now - began >= SOON {
-                return Ok(ready);
-            }
-            before = now;
-        }
+    /// Who wants attention within microseconds: who calls once mostly calls again.
+    pub(crate) fn ready_soon(&self) -> Result<Option<Ready>, Errno> {
+        let there = || match self.ready(Some(Duration::ZERO)) {
+            Ok(ready) if ready.is_empty() => None,
+            some => Some(some),
+        };
+        look(SOON, uptime::now, there).transpose()
     }
 
     /// Who wants attention; waits for so long, or until there is somebody.

@@ -124,11 +124,10 @@ impl Os {
             }
             self.tidy();
         }
-        if !self.is_working() {
-            let ready = self.events.ready_soon()?;
-            if !ready.is_empty() {
-                return Ok(ready);
-            }
+        if !self.is_working()
+            && let Some(ready) = self.events.ready_soon()?
+        {
+            return Ok(ready);
         }
         self.events.ready(self.files.time_left())
     }
