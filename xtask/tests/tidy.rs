@@ -24,6 +24,7 @@ const DEVICE_ORDER: &[&str] = &[
     "ta-gatekeeper",
     "keystore-client",
     "keystore",
+    "secure-element",
     "element-emulated",
     "vault",
     "device-update",
