@@ -140,8 +140,9 @@ fn browser_packages() -> Result<()> {
 }
 
 /// What the tests drive in Python: the most used client of the Transit API, PKCS #11, a WebAuthn
-/// relying party, and a reader of JSON Web Tokens.
-const PYTHON_PACKAGES: &[&str] = &["hvac", "python-pkcs11", "webauthn", "pyjwt[crypto]"];
+/// relying party, readers of JSON Web Tokens and of mobile documents.
+const PYTHON_PACKAGES: &[&str] =
+    &["hvac", "python-pkcs11", "webauthn", "pyjwt[crypto]", "pymdoccbor"];
 
 /// Python packages, in an environment of its own. A file in it says which are there.
 fn python_packages() -> Result<()> {

@@ -25,6 +25,7 @@ const DEVICE_ORDER: &[&str] = &[
     "keystore-client",
     "keystore",
     "secure-element",
+    "device-eid",
     "element-emulated",
     "vault",
     "device-update",

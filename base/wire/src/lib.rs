@@ -8,6 +8,7 @@
 pub mod account;
 pub mod attest;
 pub mod device;
+pub mod eid;
 pub mod find;
 pub mod push;
 pub mod sync;

@@ -76,6 +76,12 @@ impl ManagementKey {
             .then(|| Self { kind, bytes: Zeroizing::new(bytes.to_vec()) })
     }
 
+    /// Its bytes, where they are kept.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// One block.
     pub(crate) fn block(&self, direction: Direction, block: &[u8]) -> Result<Vec<u8>, PivError> {
         let key = match self.kind {
