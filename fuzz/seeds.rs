@@ -135,6 +135,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     put("iso7816", "extended", &[0x10, 0xDB, 0x3F, 0xFF, 0, 0, 2, 0x53, 0, 0, 0])?;
     put("iso7816", "objects", &[0x7F, 0x49, 3, 0x86, 0x81, 0, 0x5F, 0xC1, 5, 0])?;
     put("jws", "token", b"eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.e30.AAAA")?;
+    put("mdoc", "document", &document()?.encode())?;
+    let shown = mdoc::Presentation::new(mdoc::DRIVING_LICENCE, document()?, vec![2; 64]);
+    put("mdoc", "shown", &shown.encode())?;
     for (name, bytes) in attestation()? {
         put("keyattest", name, &bytes)?;
     }
@@ -270,4 +273,16 @@ fn attestation() -> Result<Vec<(&'static str, Vec<u8>)>, Box<dyn std::error::Err
         ("request", request.encode(|data| key.sign(data))?),
         ("list", list.to_vec()),
     ])
+}
+
+/// A document with a signature that is none.
+fn document() -> Result<mdoc::IssuerSigned, mdoc::IssueError> {
+    let issuance = mdoc::Issuance {
+        doc_type: mdoc::DRIVING_LICENCE,
+        namespace: mdoc::DRIVING_LICENCE_ELEMENTS,
+        elements: vec![("age_over_18".to_owned(), mdoc::Value::from(true))],
+        device_key: [4; 65],
+        validity: mdoc::Validity { signed: 1, from: 1, until: 2 },
+    };
+    issuance.sign(vec![vec![0x30, 0]], || [7; 32], |_| Ok::<_, String>(vec![1; 64]))
 }

@@ -83,6 +83,8 @@ const BENCH_PEERS: &[Peer] = &[
     peer("xz", "xz-utils"),
     peer("zstd", "zstd"),
     peer("softhsm2-util", "softhsm2"),
+    peer("pcscd", "pcscd"),
+    peer("/usr/share/doc/vsmartcard-vpcd/copyright", "vsmartcard-vpcd"),
 ];
 
 /// Installs what the tests need.

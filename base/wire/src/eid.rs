@@ -11,7 +11,7 @@
 //! | `POST /v1/eid/persons` | the issuer's clerk | [`Person`] → [`Proof`] |
 //!
 //! What the identity's key signs is a [`statement`]: it is for one purpose, one subject and one
-//! challenge.
+//! challenge. Giving up is about no challenge: the last word of a key is good for ever.
 
 use crate::Base64;
 use serde::{Deserialize, Serialize};

@@ -7,6 +7,7 @@ mod attest;
 mod contest;
 mod contests;
 mod disk;
+mod element;
 mod engine;
 mod folder;
 mod new_phone;
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let tools = ["build", "--quiet", "--package", "holdfast"];
     let alone = ["verity", "update"].iter().any(|tool| filter.starts_with(tool));
     // The contests of the trusted OS build what they take themselves.
-    if !["engine", "tee", "sfs", "attest"].iter().any(|tool| filter.starts_with(tool)) {
+    if !["engine", "tee", "sfs", "attest", "element"].iter().any(|tool| filter.starts_with(tool)) {
         cargo(if alone { &tools } else { &all })?;
     }
     let mut text = String::new();

@@ -3,6 +3,11 @@
 //! pcscd has one socket in one place, and the reader one port: so all of it runs in namespaces of
 //! its own, where place and port are always free.
 
+use crypto::ec::{Curve, PublicKey};
+use secure_element::pcsc::{Pcscd, Refused};
+use secure_element::{
+    ElementError, IDENTITY, ManagementKey, PinPolicy, Piv, SIGNATURE, SecureElement as _,
+};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -92,6 +97,7 @@ fn on_stage(script: &str) -> String {
         .args(["sh", "stage.sh"])
         .current_dir(folder.path())
         .env("ELEMENT", PROGRAM)
+        .env("SELF", std::env::current_exe().unwrap())
         .env("DRIVER", DRIVER)
         .env("MODULE", module())
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -225,4 +231,52 @@ SSH_ASKPASS=$PWD/ask SSH_ASKPASS_REQUIRE=force ssh -F none -I "$MODULE" -v \
 "#,
     );
     assert!(said.contains("Verified OK") && said.contains("signed in"), "{said}");
+}
+
+/// Says to [`on_the_stage`] that it runs there.
+const STAGED: &str = "HOLDFAST_ELEMENT_STAGED";
+
+#[test]
+fn s3_3_2_the_pcsc_backend_reaches_the_element_through_pcscd() {
+    if ready() {
+        let said = on_stage(&format!(
+            "{STAGED}=1 \"$SELF\" --exact strangers::on_the_stage --nocapture\necho reached"
+        ));
+        assert!(said.contains("1 passed") && said.contains("reached"), "{said}");
+    }
+}
+
+/// What the test above runs on the stage, where pcscd and the element are.
+#[test]
+fn on_the_stage() {
+    if std::env::var_os(STAGED).is_none() {
+        return;
+    }
+    let card = || Pcscd::connect().unwrap().card("Virtual");
+    let mut piv = Piv::open(card().unwrap()).unwrap();
+    // Nobody else has the card in the meantime.
+    assert!(matches!(card(), Err(ElementError::Pcsc(Refused(0x8010_000B)))));
+    piv.verify("123456").unwrap();
+    piv.authenticate(&ManagementKey::of_new_cards()).unwrap();
+    let point = piv.generate(SIGNATURE, PinPolicy::Always).unwrap();
+    piv.verify("123456").unwrap();
+    let signature = piv.sign(SIGNATURE, &[7; 32]).unwrap();
+    let key = PublicKey::from_point(Curve::P256, &point).unwrap();
+    assert_eq!(key.verify(&[7; 32], &signature), Ok(()));
+    // Long ones go out in a chain and come back in pieces.
+    piv.put_object(IDENTITY, &[5; 5000]).unwrap();
+    assert_eq!(**piv.object(IDENTITY).unwrap().unwrap(), [5; 5000]);
+    assert!(piv.attest(SIGNATURE).unwrap().len() > 256);
+    // Extended commands and answers pass the reader whole.
+    drop(piv);
+    let mut card = card().unwrap();
+    let select = [0, 0xA4, 4, 0, 5, 0xA0, 0, 0, 3, 8, 0];
+    assert!(card.transmit(&select).unwrap().ends_with(&[0x90, 0]));
+    // Nothing that was proved before is left.
+    let get = [&[0, 0xCB, 0x3F, 0xFF, 0, 0, 5, 0x5C, 3, 0x5F, 0xFF, 0x40][..], &[0, 0]].concat();
+    assert_eq!(card.transmit(&get).unwrap(), [0x69, 0x82]);
+    card.transmit(&[&[0, 0x20, 0, 0x80, 8][..], b"123456\xFF\xFF"].concat()).unwrap();
+    assert_eq!(card.transmit(&get).unwrap().len(), 5000 + 4 + 2);
+    let elsewhere = Pcscd::connect().unwrap().card("no such reader");
+    assert!(matches!(elsewhere, Err(ElementError::NoCard { .. })));
 }
