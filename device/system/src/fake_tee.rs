@@ -179,6 +179,8 @@ impl State {
             enrolled: self.pin.is_some(),
             secure_user_id: self.pin.is_some().then_some(7),
             unlocked_once: self.unlocked_once,
+            locks: Vec::new(),
+            settings: gatekeeper::LockSettings::default(),
             failures: self.failures,
             retry_after_ms: if self.throttled { 30_000 } else { 0 },
             activation_armed: self.armed,
@@ -223,8 +225,12 @@ impl State {
         if self.prompt()? == pin {
             self.failures = 0;
             self.unlocked_once = true;
-            let ce_key = vec![self.keys.0; 32].into();
-            return Ok(gatekeeper::Reply::Unlocked { ce_key, auth_token: vec![0; 69].into() });
+            return Ok(gatekeeper::Reply::Unlocked {
+                space: gatekeeper::Space::MAIN,
+                ce_key: vec![self.keys.0; 32].into(),
+                keystore_key: vec![self.keys.0 + 1; 32].into(),
+                auth_token: vec![0; 69].into(),
+            });
         }
         self.failures += 1;
         self.throttled = self.failures > FREE_TRIES;

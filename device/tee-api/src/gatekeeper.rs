@@ -34,6 +34,33 @@ pub enum LockKind {
     Pattern,
 }
 
+/// A space of the device: a user of its own, with its own keys, applications and lock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Space(pub u8);
+
+impl Space {
+    /// The first one. Every device has it.
+    pub const MAIN: Self = Self(0);
+    /// The second one, whose owner need not be the first one's.
+    pub const SECOND: Self = Self(1);
+    /// All that there may be.
+    pub const ALL: [Self; 2] = [Self::MAIN, Self::SECOND];
+}
+
+/// Digits of a recovery key: 8 groups of 5.
+pub const RECOVERY_DIGITS: u8 = 40;
+
+/// What the owner chose; all of it is off at first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockSettings {
+    /// After the last guess that counts the device erases itself.
+    pub erase_after_last_guess: bool,
+    /// Minutes without an unlock after which the system is to restart, so that all areas that need
+    /// the password are closed.
+    pub restart_when_idle_min: Option<u16>,
+}
+
 /// Gatekeeper's protocol.
 #[derive(Debug)]
 pub struct Gatekeeper;
@@ -51,22 +78,100 @@ impl Protocol for Gatekeeper {
 pub enum Command {
     /// → [`Reply::Status`]
     Status,
-    /// Sets the screen lock, on the trusted screen: the person chooses what that screen is known
-    /// by, then types the PIN, password or pattern twice. Refused while one is set (change it
-    /// instead) and while activation is due. → `Done`
+    /// Sets a space's lock, on the trusted screen: the person chooses what that screen is known by,
+    /// where nobody did yet, then types the PIN, password or pattern twice. Refused while one is
+    /// set, while activation is due, and for the second space while the first is closed.
+    /// → `Done`
     Enrol {
+        /// Whose lock.
+        space: Space,
         /// What is to open it.
         kind: LockKind,
     },
-    /// Asks for the PIN, password or pattern on the trusted screen; a right one releases the CE key.
-    /// → `Unlocked`, `Wrong` or `Throttled`
-    Unlock,
-    /// Asks for the PIN, password or pattern on the trusted screen, as proof for one operation or
-    /// for a while: counted and throttled as [`Self::Unlock`]. → `Authenticated`, `Wrong` or
+    /// Sets another PIN, password or pattern, after the one that is set was typed: counted and
+    /// throttled as [`Self::Unlock`]. The secure id and all keys stay. → `Done`, `Wrong` or
     /// `Throttled`
+    Change {
+        /// Whose lock.
+        space: Space,
+        /// What is to open it.
+        kind: LockKind,
+    },
+    /// Sets a lock in place of one that nobody can open any more (untrusted re-enrolment): another
+    /// secure id, other keys; what the old ones opened is lost. Asks on the trusted screen first.
+    /// → `Done`
+    Replace {
+        /// Whose lock.
+        space: Space,
+        /// What is to open it.
+        kind: LockKind,
+    },
+    /// Deletes a space's lock and with it the keys that hang on it, after its PIN was typed.
+    /// Refused for the main space while there is a second one. → `Done`, `Wrong` or `Throttled`
+    Delete {
+        /// Whose lock.
+        space: Space,
+    },
+    /// Asks for the PIN, password or pattern on the trusted screen; what is typed decides which
+    /// space opens. → `Unlocked`, `Wrong`, `Throttled` or, after the last guess, `Erased`
+    Unlock,
+    /// Asks for the PIN, password or pattern of one space on the trusted screen, as proof for one
+    /// operation or for a while: counted and throttled as [`Self::Unlock`]. → `Authenticated`,
+    /// `Wrong`, `Throttled` or `Erased`
     Authenticate {
+        /// Whose lock.
+        space: Space,
         /// The operation that it is for, [`crate::keymint::BegunOperation`]; 0 for none.
         challenge: u64,
+    },
+    /// Changes the settings, after the main space's PIN was typed. → `Done`, `Wrong` or `Throttled`
+    SetLockSettings(LockSettings),
+    /// Sets a PIN that destroys the keys of all spaces in silence and opens an empty first one, or
+    /// takes it back; after the main space's PIN was typed. → `Done`, `Wrong` or `Throttled`
+    SetDuress {
+        /// What is to be typed then; `None` takes it back.
+        kind: Option<LockKind>,
+    },
+    /// Makes a key of [`RECOVERY_DIGITS`] that opens the space when its PIN is forgotten, and shows
+    /// it once, on the trusted screen; after its PIN was typed. An earlier one ends. → `Done`,
+    /// `Wrong` or `Throttled`
+    MakeRecoveryKey {
+        /// Whose lock.
+        space: Space,
+    },
+    /// Asks for the recovery key, then for a new PIN, password or pattern. The secure id and all
+    /// keys stay; the failures end. → `Done`
+    Recover {
+        /// Whose lock.
+        space: Space,
+        /// What is to open it.
+        kind: LockKind,
+    },
+    /// Lets an organisation open the space too: says so on the trusted screen, asks for the PIN,
+    /// and encrypts a secret to the organisation's key. An earlier one ends. → `Escrowed`, `Wrong`
+    /// or `Throttled`
+    MakeEscrow {
+        /// Whose lock.
+        space: Space,
+        /// Who: shown to the person, and in [`Status`].
+        organisation: String,
+        /// P-256, SubjectPublicKeyInfo.
+        public_key: ByteBuf,
+    },
+    /// Ends what [`Self::MakeEscrow`] made, after the PIN was typed. → `Done`, `Wrong` or `Throttled`
+    EndEscrow {
+        /// Whose lock.
+        space: Space,
+    },
+    /// The organisation's secret, then a new PIN, password or pattern from the person. The secure id
+    /// and all keys stay; the failures end, and so does the escrow. → `Done`
+    RedeemEscrow {
+        /// Whose lock.
+        space: Space,
+        /// What [`Reply::Escrowed`] had in it.
+        secret: ByteBuf,
+        /// What is to open it.
+        kind: LockKind,
     },
     /// The key of the device-encrypted area; exists from the first boot after a reset. → `Key`
     DeviceKey,
@@ -135,6 +240,30 @@ pub enum Command {
     Erase,
 }
 
+impl Command {
+    /// Whether the person is asked at the trusted screen, which takes as long as they like.
+    #[must_use]
+    pub const fn asks_the_person(&self) -> bool {
+        matches!(
+            self,
+            Self::Enrol { .. }
+                | Self::Change { .. }
+                | Self::Replace { .. }
+                | Self::Delete { .. }
+                | Self::Unlock
+                | Self::Authenticate { .. }
+                | Self::SetLockSettings(_)
+                | Self::SetDuress { .. }
+                | Self::MakeRecoveryKey { .. }
+                | Self::Recover { .. }
+                | Self::MakeEscrow { .. }
+                | Self::EndEscrow { .. }
+                | Self::RedeemEscrow { .. }
+                | Self::SetBootLock { .. }
+        )
+    }
+}
+
 /// What gatekeeper answers.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -143,10 +272,14 @@ pub enum Reply {
     Status(Status),
     /// Whose signature counts.
     Trust(Trust),
-    /// A right PIN: the CE key of the user.
+    /// A right PIN: the keys of its space.
     Unlocked {
-        /// 32 bytes.
+        /// Which one.
+        space: Space,
+        /// What the area that needs the password opens with; 32 bytes.
         ce_key: ByteBuf,
+        /// What the keystore's keys that need the password open with; 32 bytes.
+        keystore_key: ByteBuf,
         /// Android's hardware auth token, 69 bytes.
         auth_token: ByteBuf,
     },
@@ -167,6 +300,11 @@ pub enum Reply {
         /// Milliseconds until the next try counts.
         retry_after_ms: u64,
     },
+    /// A secret of 32 bytes that opens the space, for the organisation alone.
+    Escrowed {
+        /// A JWE (RFC 7516, compact): `ECDH-ES`, `A256GCM`.
+        jwe: String,
+    },
     /// A key of 32 bytes.
     Key(ByteBuf),
     /// A nonce.
@@ -185,12 +323,16 @@ pub enum Reply {
 /// The state of the locks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// A screen lock is set.
+    /// The main space has a lock.
     pub enrolled: bool,
-    /// The secure id of who set it: what keys are bound to. Another one after each enrolment.
+    /// The secure id of the main space's lock: what keys are bound to.
     pub secure_user_id: Option<u64>,
-    /// The right PIN was given since power-on.
+    /// The right PIN of the main space was given since power-on.
     pub unlocked_once: bool,
+    /// Each lock that is set.
+    pub locks: Vec<LockStatus>,
+    /// What the owner chose.
+    pub settings: LockSettings,
     /// Wrong PINs in a row.
     pub failures: u32,
     /// Milliseconds until the next try counts.
@@ -203,6 +345,23 @@ pub struct Status {
     pub lost: Option<String>,
     /// How often this device was erased.
     pub erasures: u64,
+}
+
+/// A space's lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockStatus {
+    /// Whose.
+    pub space: Space,
+    /// What opens it.
+    pub kind: LockKind,
+    /// The secure id: what keys are bound to. Another one after each enrolment that was not trusted.
+    pub secure_user_id: u64,
+    /// The right PIN was given since power-on.
+    pub unlocked_once: bool,
+    /// There is a recovery key.
+    pub recoverable: bool,
+    /// The organisation that can open it too.
+    pub escrow: Option<String>,
 }
 
 /// The claims of a ticket. The cloud signs one after it checked the owner's password.

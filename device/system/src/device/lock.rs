@@ -4,14 +4,15 @@ use super::{Device, Prompt};
 use crate::error::Error;
 use crypto::secret::Secret;
 use tee_api::TeeError;
-use tee_api::gatekeeper::{Command, LockKind, Reply};
+use tee_api::gatekeeper::{Command, LockKind, Reply, Space};
 
 impl Device {
     /// Sets the screen lock. Blocks until the person has chosen what they know the trusted screen
     /// by, and entered the new PIN, password or pattern twice.
     pub fn enrol(&self, kind: LockKind) -> Result<(), Error> {
         self.refuse_if_closed_to_people()?;
-        self.prompting(Prompt::Enrol, || match self.tee.gatekeeper(Command::Enrol { kind })? {
+        let enrol = Command::Enrol { space: Space::MAIN, kind };
+        self.prompting(Prompt::Enrol, || match self.tee.gatekeeper(enrol)? {
             Reply::Done => Ok(()),
             _ => Err(unexpected()),
         })?;
@@ -25,11 +26,13 @@ impl Device {
     pub fn unlock(&self) -> Result<(), Error> {
         self.refuse_if_closed_to_people()?;
         let epoch = *self.epoch.borrow();
-        let (key, token) =
+        let (key, keystore_key, token) =
             self.prompting(Prompt::Unlock, || match self.tee.gatekeeper(Command::Unlock)? {
-                Reply::Unlocked { ce_key, auth_token } => {
-                    let key = Secret::<32>::from_slice(&ce_key).map_err(|_| unexpected())?;
-                    Ok((key, auth_token))
+                Reply::Unlocked { ce_key, keystore_key, auth_token, .. } => {
+                    let secret = |key: &[u8]| Secret::<32>::from_slice(key);
+                    let keys = secret(&ce_key).and_then(|ce| Ok((ce, secret(&keystore_key)?)));
+                    let (ce, keystore) = keys.map_err(|_| unexpected())?;
+                    Ok((ce, keystore, auth_token))
                 }
                 other => Err(not_right(&other)),
             })?;
@@ -46,7 +49,7 @@ impl Device {
         live.locked = false;
         live.notice = None;
         drop(live);
-        self.keystore_unlocked(&key, &token);
+        self.keystore_unlocked(&keystore_key, &token);
         self.touch();
         Ok(())
     }
@@ -55,7 +58,7 @@ impl Device {
     /// gives the hardware auth token.
     pub(super) fn authenticate(&self, operation: u64) -> Result<Vec<u8>, Error> {
         self.refuse_if_closed_to_people()?;
-        let asked = Command::Authenticate { challenge: operation };
+        let asked = Command::Authenticate { space: Space::MAIN, challenge: operation };
         self.prompting(Prompt::Unlock, || match self.tee.gatekeeper(asked)? {
             Reply::Authenticated { auth_token } => Ok(auth_token.into_vec()),
             other => Err(not_right(&other)),

@@ -3,7 +3,10 @@
 //!
 //! | object | content |
 //! |---|---|
-//! | `screen-lock` | the synthetic password, sealed under HUK and PIN ([`lock`]) |
+//! | `screen-lock`, `screen-lock-second` | each space's synthetic password, sealed under HUK and PIN ([`record`]) |
+//! | `lock-salt` | what PINs are hardened with ([`sealing`]) |
+//! | `lock-settings` | what the owner chose ([`settings`]) |
+//! | `duress` | the PIN that destroys everything ([`duress`]) |
 //! | `failures` | wrong PINs in a row ([`throttle`]) |
 //! | `device-seed` | what the DE key derives from |
 //! | `policy` | activation lock, lost mode, ticket key, erasures ([`policy`]) |
@@ -11,22 +14,40 @@
 
 mod bootloader;
 mod clock;
+mod duress;
+mod escrow;
 mod lock;
+mod other_ways;
 mod policy;
+mod prompt;
+mod record;
+mod sealing;
+mod settings;
 mod subkey;
 mod throttle;
 mod token;
 mod userdata;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
-use tee_api::gatekeeper::{Command, Gatekeeper, Reply, Status};
+use tee_api::gatekeeper::{Command, Gatekeeper, LockStatus, Reply, Space, Status};
 use tee_sdk::engine::{Attributes, Hash, KeyType, Usage};
-use tee_sdk::{Batch, Context, Step, TeeError, TrustedApplication};
+use tee_sdk::{Batch, Context, Login, Step, TeeError, TrustedApplication};
 
 const MAC_KEY: Attributes =
     Attributes::new(KeyType::Hmac { hash: Hash::Sha256, bytes: 32 }, Usage::MAC);
 /// The seed of the DE key.
 const DEVICE_SEED: &str = "device-seed";
+/// What an erasure destroys.
+const OBJECTS_OF_THE_OWNER: [&str; 7] = [
+    record::object(Space::MAIN),
+    record::object(Space::SECOND),
+    sealing::SALT,
+    settings::OBJECT,
+    duress::OBJECT,
+    throttle::OBJECT,
+    DEVICE_SEED,
+];
 
 fn main() -> ExitCode {
     tee_sdk::run::<App>()
@@ -35,14 +56,27 @@ fn main() -> ExitCode {
 /// What gatekeeper remembers until power-off; everything else is in secure storage.
 #[derive(Default)]
 struct App {
-    /// The right PIN was given since power-on, or since this process started anew.
-    unlocked_once: bool,
+    /// The spaces whose right PIN was given since power-on, or since this process started anew.
+    unlocked: BTreeSet<Space>,
     /// The nonce that the next ticket must carry.
     nonce: Option<[u8; 32]>,
 }
 
 impl TrustedApplication for App {
     type Protocol = Gatekeeper;
+
+    /// The locks are the system's: its user's alone, not every program's.
+    fn open(&mut self, _: &mut Context<'_>, _: u32, login: Login) -> Result<(), TeeError> {
+        match login {
+            Login::User { uid } | Login::Application { uid, .. }
+                if uid != 0 && uid != tee_sdk::own_user() =>
+            {
+                Err(TeeError::Denied("only the system asks gatekeeper".into()))
+            }
+            Login::Public => Err(TeeError::Denied("gatekeeper serves nobody unnamed".into())),
+            _ => Ok(()),
+        }
+    }
 
     fn begin(
         &mut self,
@@ -51,10 +85,24 @@ impl TrustedApplication for App {
         command: Command,
     ) -> Result<Step<Self>, TeeError> {
         match command {
-            Command::Enrol { kind } => lock::enrol(context, kind),
-            Command::Unlock => lock::unlock(context, lock::Proof::Unlock),
-            Command::Authenticate { challenge } => {
-                lock::unlock(context, lock::Proof::Operation(challenge))
+            Command::Enrol { space, kind } => lock::enrol(self, context, space, kind),
+            Command::Change { space, kind } => lock::change(context, space, kind),
+            Command::Replace { space, kind } => lock::replace(context, space, kind),
+            Command::Delete { space } => lock::delete(context, space),
+            Command::Unlock => lock::unlock(context),
+            Command::Authenticate { space, challenge } => {
+                lock::authenticate(context, space, challenge)
+            }
+            Command::SetLockSettings(chosen) => settings::set(context, chosen),
+            Command::SetDuress { kind } => settings::set_duress(context, kind),
+            Command::MakeRecoveryKey { space } => other_ways::make_recovery_key(context, space),
+            Command::Recover { space, kind } => other_ways::recover(context, space, kind),
+            Command::MakeEscrow { space, organisation, public_key } => {
+                other_ways::make_escrow(context, space, organisation, &public_key)
+            }
+            Command::EndEscrow { space } => other_ways::end_escrow(context, space),
+            Command::RedeemEscrow { space, secret, kind } => {
+                other_ways::redeem_escrow(context, space, &secret, kind)
             }
             Command::SetBootLock { locked } => bootloader::set_lock(context, locked),
             command => self.invoke(context, session, command).map(Step::Done),
@@ -70,12 +118,6 @@ impl TrustedApplication for App {
         let done = |()| Reply::Done;
         match command {
             Command::Status => self.status(context),
-            Command::Enrol { .. }
-            | Command::Unlock
-            | Command::Authenticate { .. }
-            | Command::SetBootLock { .. } => {
-                Err(TeeError::BadState("this command asks the person".into()))
-            }
             Command::DeviceKey => device_key(context),
             Command::CheckUserdata { digest } => userdata::check(context, &digest).map(done),
             Command::BeginUserdata { digest } => userdata::begin(context, digest).map(done),
@@ -96,6 +138,7 @@ impl TrustedApplication for App {
             Command::Trust => context.trust().map(Reply::Trust),
             Command::SetCustomKey { key } => context.set_custom_key(key).map(done),
             Command::Erase => self.erase(context),
+            _ => Err(TeeError::BadState("this command asks the person".into())),
         }
     }
 }
@@ -104,11 +147,24 @@ impl App {
     fn status(&self, context: &mut Context<'_>) -> Result<Reply, TeeError> {
         let policy = policy::load(context)?;
         let failures = throttle::load(context)?;
-        let secure_user_id = lock::secure_user_id(context)?;
+        let locks: Vec<_> = record::load_all(context)?
+            .into_iter()
+            .map(|(space, record)| LockStatus {
+                space,
+                kind: record.kind,
+                secure_user_id: record.sid,
+                unlocked_once: self.unlocked.contains(&space),
+                recoverable: record.has(record::Way::Recovery),
+                escrow: record.organisation().map(str::to_owned),
+            })
+            .collect();
+        let main = locks.iter().find(|lock| lock.space == Space::MAIN);
         Ok(Reply::Status(Status {
-            enrolled: secure_user_id.is_some(),
-            secure_user_id,
-            unlocked_once: self.unlocked_once,
+            enrolled: main.is_some(),
+            secure_user_id: main.map(|main| main.secure_user_id),
+            unlocked_once: self.unlocked.contains(&Space::MAIN),
+            settings: settings::load(context)?,
+            locks,
             failures: failures.count(),
             retry_after_ms: failures.retry_after_ms(context)?,
             activation_armed: policy.armed,
@@ -130,7 +186,7 @@ impl App {
         message: String,
     ) -> Result<Reply, TeeError> {
         policy::enter_lost_mode(context, message)?;
-        self.unlocked_once = false;
+        self.unlocked.clear();
         Ok(Reply::Done)
     }
 
@@ -142,11 +198,11 @@ impl App {
         let mut policy = policy::load(context)?;
         policy.due = policy.armed;
         policy.erasures += 1;
-        let batch = Batch::default().delete(lock::OBJECT).delete(throttle::OBJECT);
-        let batch = policy::store(batch.delete(DEVICE_SEED), &policy)?;
+        let batch = OBJECTS_OF_THE_OWNER.into_iter().fold(Batch::default(), Batch::delete);
+        let batch = policy::store(batch, &policy)?;
         let batch = userdata::forget(context, batch)?;
         context.storage_commit(batch)?;
-        self.unlocked_once = false;
+        self.unlocked.clear();
         Ok(Reply::Erased { erasures: policy.erasures })
     }
 }

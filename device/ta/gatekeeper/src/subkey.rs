@@ -7,6 +7,8 @@ use crypto::secret::Secret;
 const CONTEXT: &[u8] = b"android-synthetic-password-personalization-context";
 /// The label of the key that opens the CE area.
 pub(crate) const CE_KEY: &[u8] = b"fbe-key";
+/// The label of the key that opens what the keystore encrypts once more.
+pub(crate) const KEYSTORE_KEY: &[u8] = b"keystore-password";
 
 /// The 256-bit subkey of `secret` for `label`: one block, `[1]32 || label || 00 || context ||
 /// [256]32`.

@@ -1,6 +1,8 @@
 //! Gatekeeper over a trusted OS in memory.
 
 mod auth_token;
+mod other_ways;
+mod spaces;
 
 use super::*;
 use crate::throttle::wait_after;
@@ -15,7 +17,7 @@ use tee_sdk::testing::{FakeOs, Harness};
 
 const PIN: &str = "271828";
 const MARK: &str = "anchor Kelpie";
-const ENROL: Command = Command::Enrol { kind: LockKind::Pin };
+const ENROL: Command = Command::Enrol { space: Space::MAIN, kind: LockKind::Pin };
 
 fn start(os: &FakeOs) -> Harness<App> {
     os.start()
@@ -118,7 +120,7 @@ fn s3_3_3_the_lock_is_a_pin_a_password_or_a_pattern() {
         for text in [MARK, right, right] {
             os.will_type(text);
         }
-        assert!(matches!(ta.call(&Command::Enrol { kind }), Ok(Reply::Done)));
+        assert!(matches!(ta.call(&Command::Enrol { space: Space::MAIN, kind }), Ok(Reply::Done)));
         assert!(matches!(unlock(&os, &mut ta, wrong), Ok(Reply::Wrong { failures: 1, .. })));
         assert!(matches!(unlock(&os, &mut ta, right), Ok(Reply::Unlocked { .. })));
         assert!(os.prompts()[3].detail().starts_with(word), "{kind:?}");
@@ -129,7 +131,10 @@ fn s3_3_3_the_lock_is_a_pin_a_password_or_a_pattern() {
     for text in [MARK, "14789", "179", "1789"] {
         os.will_type(text);
     }
-    assert!(matches!(ta.call(&Command::Enrol { kind: LockKind::Pattern }), Ok(Reply::Done)));
+    assert!(matches!(
+        ta.call(&Command::Enrol { space: Space::MAIN, kind: LockKind::Pattern }),
+        Ok(Reply::Done)
+    ));
     assert!(matches!(ta.call(&Command::Unlock), Ok(Reply::Unlocked { .. })));
 }
 
@@ -276,7 +281,7 @@ fn s3_1_3_an_erasure_destroys_the_keys_in_one_change() {
     os.lose_power_after(2);
     assert!(matches!(ta.call(&Command::Erase), Ok(Reply::Erased { erasures: 1 })));
     os.power_cycle();
-    for name in [lock::OBJECT, throttle::OBJECT, DEVICE_SEED] {
+    for name in OBJECTS_OF_THE_OWNER {
         assert_eq!(os.object(Gatekeeper::TA, name), None, "{name}");
     }
     let mut ta = start(&os);

@@ -63,6 +63,11 @@ impl Failures {
         self.count
     }
 
+    /// Whether no guess counts after these.
+    pub(crate) fn was_the_last(&self) -> bool {
+        wait_after(self.count).is_none()
+    }
+
     /// Milliseconds until the next guess counts; `u64::MAX` where none ever will. Power-off
     /// starts the wait anew: what happened meanwhile nobody knows here.
     pub(crate) fn retry_after_ms(&self, context: &mut Context<'_>) -> Result<u64, TeeError> {

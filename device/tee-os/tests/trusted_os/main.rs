@@ -18,7 +18,7 @@ mod sessions;
 use device::{Device, TestBoard};
 use probe::{Command as Try, Probe, Reply as Tried};
 use serde_bytes::ByteBuf;
-use tee_api::gatekeeper::{Command, Gatekeeper, LockKind, Reply};
+use tee_api::gatekeeper::{Command, Gatekeeper, LockKind, Reply, Space};
 use tee_api::keymint::KeyMint;
 use tee_client::{Session, TeeError};
 
@@ -30,7 +30,7 @@ fn enrol(device: &Device, lock: &Session<Gatekeeper>) {
         device.screen.will_type(text);
     }
     let kind = LockKind::Pin;
-    assert!(matches!(lock.call(Command::Enrol { kind }), Ok(Reply::Done)));
+    assert!(matches!(lock.call(Command::Enrol { space: Space::MAIN, kind }), Ok(Reply::Done)));
 }
 
 fn ce_key(device: &Device, lock: &Session<Gatekeeper>) -> Vec<u8> {

@@ -268,7 +268,7 @@ fn s2_1_1_what_was_typed_is_wiped_from_the_tees_memory() {
         device.screen.will_type(text);
     }
     let kind = tee_api::gatekeeper::LockKind::Pin;
-    lock.call(Command::Enrol { kind }).unwrap();
+    lock.call(Command::Enrol { space: tee_api::gatekeeper::Space::MAIN, kind }).unwrap();
     lock.call(Command::Unlock).unwrap();
     let gatekeeper = device.log.processes("ta-gatekeeper", 1)[0];
     let os = device.pid.as_raw_nonzero().get();

@@ -23,7 +23,7 @@ fn s2_1_1_an_authentication_is_for_one_operation_and_releases_no_key() {
     let (os, mut ta) = enrolled();
     let authenticate = |os: &FakeOs, ta: &mut Harness<App>, pin| {
         os.will_type(pin);
-        ta.call(&Command::Authenticate { challenge: 0xC0FFEE })
+        ta.call(&Command::Authenticate { space: Space::MAIN, challenge: 0xC0FFEE })
     };
     assert!(matches!(authenticate(&os, &mut ta, "0000"), Ok(Reply::Wrong { failures: 1, .. })));
     let Ok(Reply::Authenticated { auth_token }) = authenticate(&os, &mut ta, PIN) else {
