@@ -1,6 +1,7 @@
 //! The command line: what a person can type.
 
 use crate::keys::args::Keys;
+use crate::screen_lock::ScreenLock;
 use crate::tools::attest::Attest;
 use crate::tools::avb::Avb;
 use crate::tools::bootimg::Bootimg;
@@ -468,6 +469,9 @@ pub(crate) enum Device {
     /// of the extra data. What is signed is CBOR: {"prompt": text, "extra": bytes}.
     #[command(after_help = EXITS)]
     Confirm(Confirm),
+    /// The screen lock: set, change, open and close it; other ways in, and its rules
+    #[command(subcommand)]
+    ScreenLock(ScreenLock),
     /// Say how the device is; exit code 1 while it is off or its system is not up
     #[command(after_help = EXITS)]
     Status {

@@ -5,7 +5,9 @@ use crate::exit::{Exit, Lacking};
 use crate::programs::become_program;
 use crate::state::State;
 use crate::story::{Enrolling, Making, Memory};
-use crate::{applications, bootloader, confirm, doctor as examination, radio, story, update};
+use crate::{
+    applications, bootloader, confirm, doctor as examination, radio, screen_lock, story, update,
+};
 use anyhow::{Context, Result};
 use http_link::Client;
 use serde_json::Value;
@@ -123,6 +125,7 @@ pub(crate) async fn device(command: Device) -> Result<Exit> {
             Ok(Exit::Held)
         }
         Device::Ta(asked) => applications::run(&made(asked.state())?, &asked).await,
+        Device::ScreenLock(what) => screen_lock::run(&made(what.state())?, &what).await,
         Device::Confirm(asked) => confirm::run(&made(&asked.state)?, &asked).await,
         Device::Update(asked) => update::run(&made(&asked.state)?, &asked).await,
         Device::Status { state, json } => status(&made(&state)?, json).await,

@@ -14,6 +14,7 @@ mod programs;
 mod radio;
 mod report;
 mod sample;
+mod screen_lock;
 mod state;
 mod story;
 mod tools;

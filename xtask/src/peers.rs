@@ -142,9 +142,10 @@ fn browser_packages() -> Result<()> {
 }
 
 /// What the tests drive in Python: the most used client of the Transit API, PKCS #11, a WebAuthn
-/// relying party, readers of JSON Web Tokens and of mobile documents.
+/// relying party, readers of JSON Web Tokens, of what is encrypted as those are, and of mobile
+/// documents.
 const PYTHON_PACKAGES: &[&str] =
-    &["hvac", "python-pkcs11", "webauthn", "pyjwt[crypto]", "pymdoccbor"];
+    &["hvac", "python-pkcs11", "webauthn", "pyjwt[crypto]", "joserfc", "pymdoccbor"];
 
 /// Python packages, in an environment of its own. A file in it says which are there.
 fn python_packages() -> Result<()> {

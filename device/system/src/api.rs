@@ -13,6 +13,7 @@
 //! | `POST /v1/lock/enrol?kind=` | `pin` (as without), `password` or `pattern` → `{"enrolled": true}` after the person chose picture and word and entered it twice, all on the trusted screen | 403 `cancelled`, 400 `tee_bad_parameters` (the two differ), 409 `tee_bad_state` (one is set), `prompt_open`; 423 `activation_due`, `lost_mode` |
 //! | `POST /v1/lock/unlock` | → `{"unlocked": true}` after the PIN was typed | 403 `wrong_pin`, `cancelled`; 429 `throttled`; 409 `prompt_open`; 423 `activation_due`, `lost_mode` |
 //! | `POST /v1/lock/lock` | → `{"locked": bool}` | |
+//! | `/v1/lock/…` | what can be changed about the screen lock: see [`lock`] | |
 //! | `POST /v1/account/bind` | `{"token"}` → `{"device_id", "account_id", "attestation"}` ([`wire::attest::Statement`]) | 409 `bound_to_another`, 423 `activation_due` |
 //! | `POST /v1/account/sign-in` | `{"login", "password"}` → as bind | as bind |
 //! | `POST /v1/attest` | `{"challenge": base64}` → `{"chain": [base64 DER, leaf first]}` | |
@@ -55,6 +56,7 @@
 mod applications;
 mod files;
 mod keys;
+pub mod lock;
 pub mod sync;
 pub mod update;
 
@@ -62,8 +64,8 @@ pub(crate) use files::file_body;
 
 use crate::device::{Device, blocking};
 use crate::error::Error;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{FromRequest, Query, Request, State};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::middleware::{self, Next};
@@ -74,7 +76,6 @@ use http_link::serve::PeerCredentials;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tee_api::gatekeeper::LockKind;
 use wire::{Base64, Refusal};
 
 type Shared = State<Arc<Device>>;
@@ -93,9 +94,7 @@ pub fn router(device: Arc<Device>) -> Router {
 fn system() -> Router<Arc<Device>> {
     Router::new()
         .route("/v1/status", get(status))
-        .route("/v1/lock/enrol", post(enrol))
-        .route("/v1/lock/unlock", post(unlock))
-        .route("/v1/lock/lock", post(lock))
+        .merge(lock::router())
         .route("/v1/account/bind", post(bind))
         .route("/v1/account/sign-in", post(sign_in))
         .route("/v1/attest", post(attest))
@@ -184,32 +183,6 @@ fn answer(value: impl serde::Serialize) -> Answer {
 
 async fn status(State(device): Shared) -> Answer {
     answer(blocking(&device, Device::status).await?)
-}
-
-#[derive(Deserialize)]
-struct EnrolQuery {
-    #[serde(default)]
-    kind: LockKind,
-}
-
-async fn enrol(State(device): Shared, query: Result<Query<EnrolQuery>, QueryRejection>) -> Answer {
-    let query = query.map_err(|rejection| Error::BadRequest(rejection.body_text()))?;
-    blocking(&device, move |device| device.enrol(query.kind)).await?;
-    answer(json!({"enrolled": true}))
-}
-
-async fn unlock(State(device): Shared) -> Answer {
-    blocking(&device, Device::unlock).await?;
-    answer(json!({"unlocked": true}))
-}
-
-async fn lock(State(device): Shared) -> Answer {
-    let lock = |device: &Device| {
-        device.lock();
-        Ok(())
-    };
-    blocking(&device, lock).await?;
-    answer(json!({"locked": device.is_locked()}))
 }
 
 #[derive(Deserialize)]

@@ -30,6 +30,7 @@ pub use clock::Time;
 pub use confirm::Confirmed;
 pub use events::Events;
 pub use files::{Content, Entry, EntryKind, Listing, Others, Skipped, Transfer};
+pub use lock::{LockChange, LockView};
 pub use push::Registered;
 pub use start::{BootError, Booted, Folders, Parts};
 pub use status::{Find, Prompt, Status, Summary, View};
@@ -49,6 +50,7 @@ use device_link::session::{Cloud, DeviceSession};
 use effects::{Clock, Entropy};
 use http_link::Connector;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tee_api::gatekeeper;
 use tokio::sync::watch;
 
@@ -96,6 +98,8 @@ struct Live {
     lock: gatekeeper::Status,
     /// The screen is locked.
     locked: bool,
+    /// When it was unlocked last, on the clock that never goes back.
+    unlocked_at: Option<Duration>,
     /// The credential-encrypted area, while its key is in memory.
     area: Option<vault::Area>,
     /// A prompt stands on the trusted screen.

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tee_api::TeeError;
 use tee_api::boot::{BootLock, Trust};
 use tee_api::clock::{SecureTime, TimeClaims, TimeTrust};
-use tee_api::gatekeeper::{self, Status, TicketClaims, TicketPurpose, USERDATA_BYTES};
+use tee_api::gatekeeper::{
+    self, LockSettings, Reply, Status, TicketClaims, TicketPurpose, USERDATA_BYTES,
+};
 use tee_api::keymint::{
     self, Authorizations, BegunOperation, ErrorCode, KeyCharacteristics, KeyCreation, KeySource,
 };
@@ -37,6 +39,7 @@ struct State {
     chain: Vec<Vec<u8>>,
     ticket_key: Option<Vec<u8>>,
     pin: Option<String>,
+    settings: LockSettings,
     unlocked_once: bool,
     failures: u32,
     throttled: bool,
@@ -82,6 +85,7 @@ impl FakeTee {
             chain: Vec::new(),
             ticket_key: None,
             pin: None,
+            settings: LockSettings::default(),
             unlocked_once: false,
             failures: 0,
             throttled: false,
@@ -180,7 +184,7 @@ impl State {
             secure_user_id: self.pin.is_some().then_some(7),
             unlocked_once: self.unlocked_once,
             locks: Vec::new(),
-            settings: gatekeeper::LockSettings::default(),
+            settings: self.settings,
             failures: self.failures,
             retry_after_ms: if self.throttled { 30_000 } else { 0 },
             activation_armed: self.armed,
@@ -236,6 +240,26 @@ impl State {
         self.throttled = self.failures > FREE_TRIES;
         let retry_after_ms = if self.throttled { 30_000 } else { 0 };
         Ok(gatekeeper::Reply::Wrong { failures: self.failures, retry_after_ms })
+    }
+
+    /// The old PIN, then the new one twice.
+    fn change(&mut self) -> Result<gatekeeper::Reply, TeeError> {
+        let before = self.pin.clone();
+        if let refused @ (Reply::Wrong { .. } | Reply::Throttled { .. }) = self.unlock()? {
+            return Ok(refused);
+        }
+        self.pin = None;
+        let changed = self.enrol();
+        self.pin = self.pin.take().or(before);
+        changed
+    }
+
+    fn change_settings(&mut self, chosen: LockSettings) -> Result<gatekeeper::Reply, TeeError> {
+        if let refused @ (Reply::Wrong { .. } | Reply::Throttled { .. }) = self.unlock()? {
+            return Ok(refused);
+        }
+        self.settings = chosen;
+        Ok(Reply::Done)
     }
 
     fn redeem(&mut self, serial: &str, ticket: &str) -> Result<gatekeeper::Reply, TeeError> {
@@ -384,6 +408,18 @@ impl Tee for FakeTee {
                 Ok(Reply::Done)
             }
             Command::Erase => Ok(state.erase()),
+            Command::Change { .. } => state.change(),
+            Command::SetLockSettings(chosen) => state.change_settings(chosen),
+            Command::Replace { .. }
+            | Command::Delete { .. }
+            | Command::SetDuress { .. }
+            | Command::MakeRecoveryKey { .. }
+            | Command::Recover { .. }
+            | Command::MakeEscrow { .. }
+            | Command::EndEscrow { .. }
+            | Command::RedeemEscrow { .. } => {
+                Err(TeeError::BadState("the fake keeps one plain lock".into()))
+            }
             Command::Trust => {
                 let lock = state.boot_lock.clone();
                 Ok(Reply::Trust(Trust { lock, ..Trust::default() }))

@@ -68,61 +68,6 @@ impl Tee for TeeSocket {
         self.gatekeeper.call(command)
     }
 
-    fn keymint(&self, command: keymint::Command) -> Result<keymint::Reply, TeeError>;
-    /// Which trusted applications there are.
-    fn installed(&self) -> Result<Vec<Installed>, TeeError>;
-    /// Loads a signed image, until power-off.
-    fn load(&self, image: &[u8]) -> Result<Installed, TeeError>;
-    /// Removes one that was loaded.
-    fn remove(&self, identity: Identity) -> Result<(), TeeError>;
-    /// Runs a command of any trusted application: CBOR in, CBOR out.
-    fn call(&self, target: Target, command: Vec<u8>) -> Result<Vec<u8>, TeeError>;
-    /// Takes a prompt off the trusted screen: what is to be done cannot wait for a person.
-    fn take_prompt_away(&self);
-}
-
-/// The TEE behind its socket. Prompts get a session of their own, so that they hold up nothing.
-pub struct TeeSocket {
-    tee: tee_client::Tee,
-    gatekeeper: tee_client::Session<gatekeeper::Gatekeeper>,
-    keymint: tee_client::Session<keymint::KeyMint>,
-    prompting: Mutex<Option<tee_client::Interrupt>>,
-}
-
-impl TeeSocket {
-    /// The TEE at `path`.
-    pub fn connect(path: &Path) -> Result<Self, TeeError> {
-        let tee = tee_client::Tee::connect(path)?;
-        let (gatekeeper, keymint) = (tee.session()?, tee.session()?);
-        Ok(Self { tee, gatekeeper, keymint, prompting: Mutex::default() })
-    }
-
-    fn prompt<P: Protocol>(&self, command: P::Command) -> Result<P::Reply, TeeError> {
-        let session = self.tee.session::<P>()?;
-        *self.prompting() = Some(session.interrupt()?);
-        let reply = session.call(command);
-        let was_interrupted = self.prompting().take().is_none();
-        if was_interrupted { Err(TeeError::Cancelled) } else { reply }
-    }
-
-    fn prompting(&self) -> MutexGuard<'_, Option<tee_client::Interrupt>> {
-        self.prompting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Tee for TeeSocket {
-    fn gatekeeper(&self, command: gatekeeper::Command) -> Result<gatekeeper::Reply, TeeError> {
-        match command {
-            gatekeeper::Command::Enrol { .. }
-            | gatekeeper::Command::Unlock
-            | gatekeeper::Command::Authenticate { .. }
-            | gatekeeper::Command::SetBootLock { .. } => {
-                self.prompt::<gatekeeper::Gatekeeper>(command)
-            }
-            _ => self.gatekeeper.call(command),
-        }
-    }
-
     fn keymint(&self, command: keymint::Command) -> Result<keymint::Reply, TeeError> {
         match command {
             keymint::Command::Confirm { .. } => self.prompt::<keymint::KeyMint>(command),

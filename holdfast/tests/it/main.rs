@@ -22,6 +22,7 @@ mod privacy;
 mod readme;
 mod recovery;
 mod run;
+mod screen_lock;
 mod size;
 mod tee;
 mod tpm;

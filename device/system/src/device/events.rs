@@ -197,10 +197,17 @@ impl Device {
         if self.live().alarm.end_if_due(now) {
             self.touch();
         }
+        let idle = self.idle_restart(now);
+        if idle.is_some_and(|left| left.is_zero()) {
+            tracing::info!(
+                "nobody unlocked the device for as long as its owner chose: it restarts"
+            );
+            self.restart();
+        }
         let lost = self.session.borrow().is_some();
         let live = self.live();
         let report = (lost && live.lock.lost.is_some()).then(|| live.reports.due_in(now));
-        [live.alarm.remaining(now), report].into_iter().flatten().min()
+        [live.alarm.remaining(now), report, idle].into_iter().flatten().min()
     }
 
     fn lost_report_due(&self) -> Option<Arc<DeviceSession>> {

@@ -157,6 +157,7 @@ impl Device {
         let live = Live {
             serial,
             locked: lock.enrolled,
+            unlocked_at: None,
             lock,
             area: None,
             prompt: None,

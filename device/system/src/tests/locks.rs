@@ -6,6 +6,7 @@ use crate::fake_cloud::{LOGIN, PASSWORD};
 use crate::fake_tee::FakeTee;
 use http_link::Error;
 use serde_json::{Value, json};
+use std::time::Duration;
 use wire::Base64;
 
 #[tokio::test]
@@ -219,4 +220,43 @@ async fn s2_2_a_key_of_the_users_is_an_avb_key_and_needs_an_unlocked_bootloader(
     let digest = board::argument::hex(&blob.digest());
     assert_eq!(put(&bench, Some(encoded)).await.unwrap()["custom_key"], digest.as_str());
     assert_eq!(put(&bench, None).await.unwrap()["custom_key"], json!(null));
+}
+
+#[tokio::test]
+async fn s3_3_3_another_pin_opens_the_same_files() {
+    let mut bench = Bench::in_use().await;
+    let api = bench.api();
+    bench.tee.types(&["0000"]);
+    let wrong = api.post("/v1/lock/change").send().await;
+    assert_eq!(refusal(wrong), (403, "wrong_pin".into()));
+    bench.tee.types(&["123456", "8642", "8642"]);
+    let changed: Value = api.post("/v1/lock/change?kind=pin").send_json().await.unwrap();
+    assert_eq!(changed, json!({"changed": true}));
+    bench.reboot().await;
+    bench.tee.types(&["8642"]);
+    bench.api().post("/v1/lock/unlock").send().await.unwrap();
+    assert_eq!(bench.status().await["ce_open"], true);
+    let odd = bench.api().post("/v1/lock/change?kind=nose").send().await;
+    assert_eq!(refusal(odd), (400, "bad_request".into()));
+}
+
+#[tokio::test]
+async fn the_device_restarts_when_nobody_unlocks_it_for_as_long_as_its_owner_chose() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let bench = Bench::in_use().await;
+    assert_eq!(bench.device.tick().await, None, "off by default");
+    bench.tee.types(&["123456", "123456"]);
+    let rules = json!({"erase_after_last_guess": false, "restart_when_idle_min": 120});
+    let view: Value = bench.api().put("/v1/lock/settings").json(&rules).send_json().await.unwrap();
+    assert_eq!(view["settings"], rules);
+    bench.clock.advance(HOUR * 3);
+    assert_eq!(bench.device.tick().await, None, "somebody has it in their hand");
+    bench.api().post("/v1/lock/unlock").send().await.unwrap();
+    bench.api().post("/v1/lock/lock").send().await.unwrap();
+    bench.clock.advance(HOUR);
+    assert_eq!(bench.device.tick().await, Some(HOUR));
+    assert_eq!(*bench.device.ending().borrow(), None);
+    bench.clock.advance(HOUR);
+    bench.device.tick().await;
+    assert_eq!(*bench.device.ending().borrow(), Some(crate::device::Ending::Restarts));
 }
