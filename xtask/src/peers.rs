@@ -142,10 +142,9 @@ fn browser_packages() -> Result<()> {
 }
 
 /// What the tests drive in Python: the most used client of the Transit API, PKCS #11, a WebAuthn
-/// relying party, readers of JSON Web Tokens, of what is encrypted as those are, and of mobile
-/// documents.
-const PYTHON_PACKAGES: &[&str] =
-    &["hvac", "python-pkcs11", "webauthn", "pyjwt[crypto]", "joserfc", "pymdoccbor"];
+/// relying party, readers of JSON Web Tokens and of mobile documents, of what is encrypted for
+/// them, and an encoder of DER.
+const PYTHON_PACKAGES: &[&str] = &["hvac", "python-pkcs11", "webauthn", "pyjwt[crypto]", "joserfc", "pymdoccbor", "pyasn1"];
 
 /// Python packages, in an environment of its own. A file in it says which are there.
 fn python_packages() -> Result<()> {

@@ -16,7 +16,9 @@ pub struct ForeignList {
 }
 
 impl ForeignList {
-    pub(crate) const fn new(max_age: Duration) -> Self {
+    /// None yet; one that is older than this counts as none.
+    #[must_use]
+    pub const fn new(max_age: Duration) -> Self {
         Self { held: RwLock::new(None), max_age }
     }
 
@@ -30,6 +32,12 @@ impl ForeignList {
             *held = Some((Arc::new(list), at));
         }
         Ok(entries)
+    }
+
+    /// Whether there is a list that is young enough at `now`.
+    #[must_use]
+    pub fn is_fresh(&self, now: UnixMillis) -> bool {
+        self.fresh(now).is_some()
     }
 
     /// The list, if it is young enough at `now`. Without one nothing that it is for counts.

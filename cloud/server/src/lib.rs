@@ -11,6 +11,7 @@ mod connect;
 mod console;
 mod credentials;
 mod fault;
+mod google_list;
 mod housekeeping;
 mod restore;
 mod serve;

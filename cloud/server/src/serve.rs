@@ -2,7 +2,8 @@
 
 use crate::app::App;
 use crate::connect::Tokens;
-use crate::{Config, api, attestation, console, housekeeping};
+use crate::google_list::Source;
+use crate::{Config, api, console, housekeeping};
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::Request;
@@ -36,14 +37,19 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let identity = Arc::new(Identity::load_or_make(&config.state, &[], clock.clone())?);
     let app = App::open(&config, clock, entropy, stopping.clone()).await?;
     let sweeper = tokio::spawn(housekeeping::run(app.clone()));
-    let list = tokio::spawn(attestation::keep_list(app.clone(), config.attestation.clone()));
+    let source = Source::of(&config.attestation, &config.state);
+    let list = source.map(|source| {
+        tokio::spawn(source.keep(app.clone(), config.attestation.list_max_age))
+    });
     announce(&listener, &identity)?;
     let router = router(app.clone());
     let mut stop = stopping;
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
     serve_tls(listener, identity, router, Limits::default(), stopped).await?;
     sweeper.abort();
-    list.abort();
+    if let Some(list) = list {
+        list.abort();
+    }
     app.close().await;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Certificates as text (RFC 7468): `-----BEGIN CERTIFICATE-----`, base64, `-----END CERTIFICATE-----`.
 //!
-//! Text between the blocks is passed over, as other readers do: tools write subjects there.
+//! What stands between the blocks is passed over, as other readers do: tools write subjects there,
+//! editors a byte order mark, and files that are put together may lack the end of a line.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 /// The largest file that is read, in bytes.
-const MAX_BYTES: usize = 4 << 20;
+pub const MAX_BYTES: usize = 4 << 20;
+/// SEQUENCE, with a length in two bytes: how certificates in DER begin.
+const DER: [u8; 2] = [0x30, 0x82];
 
 /// Why text holds no certificates. Blocks count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +23,7 @@ pub enum PemError {
     /// Larger than any chain.
     #[error("larger than 4 MiB")]
     TooLarge,
-    /// Not UTF-8.
+    /// DER.
     #[error("not text: certificates in DER have to be turned into PEM first")]
     NotText,
     /// A block without its last line, or with another block inside.
@@ -36,27 +39,29 @@ pub fn decode(text: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
     if text.len() > MAX_BYTES {
         return Err(PemError::TooLarge);
     }
-    let text = std::str::from_utf8(text).map_err(|_| PemError::NotText)?;
+    if text.starts_with(&DER) {
+        return Err(PemError::NotText);
+    }
     let mut found = Vec::new();
-    let mut block: Option<String> = None;
-    for line in text.lines().map(str::trim) {
+    let mut rest = text;
+    while let Some((_, block)) = split(rest, BEGIN) {
         let number = found.len() + 1;
-        match (line, &mut block) {
-            (BEGIN, None) => block = Some(String::new()),
-            (BEGIN, Some(_)) => return Err(PemError::Unfinished(number)),
-            (END, Some(base64)) => {
-                found.push(STANDARD.decode(base64).map_err(|_| PemError::Base64(number))?);
-                block = None;
-            }
-            (line, Some(base64)) => base64.push_str(line),
-            (_, None) => {}
+        let (inside, after) = split(block, END).ok_or(PemError::Unfinished(number))?;
+        if split(inside, BEGIN).is_some() {
+            return Err(PemError::Unfinished(number));
         }
+        let base64: Vec<u8> =
+            inside.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        found.push(STANDARD.decode(base64).map_err(|_| PemError::Base64(number))?);
+        rest = after;
     }
-    match block {
-        Some(_) => Err(PemError::Unfinished(found.len() + 1)),
-        None if found.is_empty() => Err(PemError::Empty),
-        None => Ok(found),
-    }
+    if found.is_empty() { Err(PemError::Empty) } else { Ok(found) }
+}
+
+/// What stands before and after the first `mark`.
+fn split<'a>(text: &'a [u8], mark: &str) -> Option<(&'a [u8], &'a [u8])> {
+    let at = text.windows(mark.len()).position(|window| window == mark.as_bytes())?;
+    Some((&text[..at], &text[at + mark.len()..]))
 }
 
 /// Certificates as text, in their order.
@@ -83,8 +88,22 @@ mod tests {
         let chain = [vec![1; 100], vec![], vec![2]];
         let text = encode(&chain);
         assert_eq!(decode(text.as_bytes()), Ok(chain.to_vec()));
-        let chatty = text.replace(BEGIN, &format!("subject=CN = x\n{BEGIN}")).replace('\n', "\r\n");
-        assert_eq!(decode(chatty.as_bytes()), Ok(chain.to_vec()));
+        let chatty = text.replace(BEGIN, &format!("subject=CN = x\n{BEGIN}"));
+        for ends in ["\r\n", "\r", " \n\t"] {
+            assert_eq!(decode(chatty.replace('\n', ends).as_bytes()), Ok(chain.to_vec()));
+        }
+    }
+
+    #[test]
+    fn files_that_editors_and_cat_made_lose_no_certificate() {
+        let chain = [vec![1; 100], vec![2; 60]];
+        let text = encode(&chain);
+        let joined = text.replace(&format!("{END}\n"), END);
+        let marked = format!("\u{feff}{text}");
+        let latin_1 = [b"Ger\xe4t\n", text.as_bytes()].concat();
+        for file in [joined.as_bytes(), marked.as_bytes(), &latin_1] {
+            assert_eq!(decode(file), Ok(chain.to_vec()));
+        }
     }
 
     #[test]
@@ -95,6 +114,7 @@ mod tests {
             ("nothing".into(), PemError::Empty),
             (format!("{BEGIN}\nAA=="), PemError::Unfinished(1)),
             (format!("{}{BEGIN}\n{BEGIN}\n", block("AA==")), PemError::Unfinished(2)),
+            (format!("{BEGIN}\n{}", block("AA==")), PemError::Unfinished(1)),
             (block("A"), PemError::Base64(1)),
             (block("A!=="), PemError::Base64(1)),
             (" ".repeat(MAX_BYTES + 1), PemError::TooLarge),

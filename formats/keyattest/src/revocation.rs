@@ -7,11 +7,12 @@
 //! How old a list may be is for its reader to say: a list carries no date.
 
 use crate::x509::SerialNumber;
+use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
+use std::fmt;
 
-/// The largest list that is read, in bytes. Google's has about 50 KiB.
-const LIST_MAX_BYTES: usize = 32 << 20;
 /// The longest serial number in a list, in digits: 20 bytes are 49 decimal digits.
 const DIGITS_MAX: usize = 64;
 
@@ -63,14 +64,13 @@ pub struct RevocationList {
 impl RevocationList {
     /// Reads a list. An entry that is not understood is an error: it might be the one that counts.
     pub fn from_json(json: &[u8]) -> Result<Self, ListError> {
-        if json.len() > LIST_MAX_BYTES {
+        if json.len() > Self::MAX_BYTES {
             return Err(ListError::TooLarge);
         }
-        let malformed = |what: &dyn std::fmt::Display| ListError::Malformed(what.to_string());
-        let list: Value = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
-        let entries = list.get("entries").and_then(Value::as_object);
+        let written: Written = serde_json::from_slice(json)
+            .map_err(|error| ListError::Malformed(error.to_string()))?;
         let mut list = Self::default();
-        for (serial, entry) in entries.ok_or_else(|| malformed(&"there is none"))? {
+        for (serial, entry) in &written.entries.0 {
             let status = match entry.get("status").and_then(Value::as_str) {
                 Some("REVOKED") => RevocationStatus::Revoked,
                 Some("SUSPENDED") => RevocationStatus::Suspended,
@@ -81,6 +81,9 @@ impl RevocationList {
         }
         Ok(list)
     }
+
+    /// The largest list that is read, in bytes. Google's has about 50 KiB.
+    pub const MAX_BYTES: usize = 32 << 20;
 
     /// Adds an entry, with the serial number as the list writes it. The first of two entries for
     /// one number stays, unless the second revokes what the first only suspends.
@@ -116,6 +119,39 @@ impl RevocationList {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.entries == 0
+    }
+}
+
+/// A list as it is written. `entries` stands there once: of two, one would be overlooked.
+#[derive(Deserialize)]
+struct Written {
+    entries: Entries,
+}
+
+/// Entries with their keys, each as often as it stands there.
+struct Entries(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut all = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    all.push(entry);
+                }
+                Ok(Entries(all))
+            }
+        }
+
+        deserializer.deserialize_map(All)
     }
 }
 
@@ -189,7 +225,8 @@ mod tests {
     #[test]
     fn refuses_lists_that_it_does_not_understand() {
         let refused = |json: &str| RevocationList::from_json(json.as_bytes()).unwrap_err();
-        for json in ["", "{", "[]", "{}", r#"{"entries": []}"#] {
+        let twice = r#"{"entries": {"1": {"status": "REVOKED"}}, "entries": {}}"#;
+        for json in ["", "{", "[]", "{}", r#"{"entries": []}"#, twice] {
             assert!(matches!(refused(json), ListError::Malformed(_)), "{json}");
         }
         for serial in ["", "0x12", "-1", "zz", &"1".repeat(65)] {
@@ -200,6 +237,15 @@ mod tests {
             let json = format!(r#"{{"entries": {{"1": {entry}}}}}"#);
             assert_eq!(refused(&json), ListError::Status("1".into()), "{entry}");
         }
+    }
+
+    #[test]
+    fn of_two_entries_for_one_number_the_graver_counts() {
+        let both = r#""1": {"status": "REVOKED"}, "1": {"status": "SUSPENDED"}"#;
+        let list = format!(r#"{{"entries": {{{both}}}}}"#);
+        let list = RevocationList::from_json(list.as_bytes()).unwrap();
+        let found = list.look_up(&SerialNumber::one()).unwrap();
+        assert_eq!(found.status, RevocationStatus::Revoked);
     }
 
     #[test]

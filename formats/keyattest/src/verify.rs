@@ -135,6 +135,7 @@ impl Roots {
         let root = self.check_root(&path, revoked)?;
         let provisioning = path.provisioning();
         let target_depth = path.target_depth(provisioning);
+        path.check_place(path.0.len() - 1, path.root(), target_depth)?;
         for (index, certificate) in path.downward() {
             path.check_issued(index, certificate)?;
             if index > 0 {
@@ -159,6 +160,7 @@ impl Roots {
     ) -> Result<DevicePath, Refusal> {
         let path = Path::parse(chain)?;
         let root = self.check_root(&path, revoked)?;
+        check_no_attestation(path.0.len() - 1, path.root())?;
         for (index, certificate) in path.downward() {
             path.check_issued(index, certificate)?;
             check_times(index, certificate, Provisioning::Factory, now)?;
@@ -197,6 +199,7 @@ pub fn verify_chain(
 pub fn verify_issued(chain: &[impl AsRef<[u8]>]) -> Result<DevicePath, Refusal> {
     let path = Path::parse(chain)?;
     path.check_issued(path.0.len() - 1, path.root())?;
+    check_no_attestation(path.0.len() - 1, path.root())?;
     for (index, certificate) in path.downward() {
         path.check_issued(index, certificate)?;
         check_no_attestation(index, certificate)?;

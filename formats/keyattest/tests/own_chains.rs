@@ -264,6 +264,25 @@ fn a_device_chain_carries_no_attestation_and_ends_in_a_trusted_root() {
 }
 
 #[test]
+fn a_root_carries_no_attestation_either() {
+    let maker = Maker::new();
+    let of = &maker.root;
+    let mut params = CertificateParams::attested(&of.certificate, spki(&of.key), &description());
+    let params = params.as_mut().unwrap();
+    params.subject = of.certificate.subject().clone();
+    let root = sign(params, &of.key, of.algorithm);
+    let mut chain = maker.attest(&key(), &description());
+    *chain.last_mut().unwrap() = root.clone();
+    assert_eq!(verify(&maker, &chain), Err(Refusal::AdditionalAttestation { index: 3 }));
+    let mut device = maker.device_chain();
+    *device.last_mut().unwrap() = root;
+    let roots = Roots::of_keys(maker.roots());
+    let refused = Err(Refusal::AdditionalAttestation { index: 2 });
+    assert_eq!(roots.verify_device_chain(&device, &|_| None, NOW), refused);
+    assert_eq!(verify_issued(&device), refused);
+}
+
+#[test]
 fn refuses_an_unknown_critical_extension() {
     let maker = Maker::new();
     let mut params =

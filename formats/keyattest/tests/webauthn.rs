@@ -9,34 +9,10 @@ use ciborium::Value as Cbor;
 use crypto::sign::{Curve, EcdsaKey};
 use keyattest::{KeyDescription, pem, value};
 use serde_json::{Value, json};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use support::{Maker, description};
+use support::{Maker, asked_of, description};
 
 const CHALLENGE: [u8; 32] = [0x5a; 32];
 const CREDENTIAL_ID: [u8; 16] = [0x11; 16];
-
-/// A Python with the packages that tests use: the one that `cargo xtask test` made, else an
-/// environment beside the build.
-fn python() -> Option<PathBuf> {
-    let ready = |python: &Path| {
-        let import = ["-c", "import webauthn"];
-        Command::new(python).args(import).output().is_ok_and(|it| it.status.success())
-    };
-    let given = std::env::var_os("HOLDFAST_PYTHON").map(PathBuf::from);
-    if let Some(python) = given.filter(|python| ready(python)) {
-        return Some(python);
-    }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("webauthn");
-    let python = folder.join("bin/python");
-    if !ready(&python) {
-        Command::new("python3").args(["-m", "venv"]).arg(&folder).output().ok()?;
-        let install = ["-m", "pip", "install", "--quiet", "webauthn==3.0.1"];
-        Command::new(&python).args(install).output().ok()?;
-    }
-    ready(&python).then_some(python)
-}
 
 /// What an authenticator returns: the key's chain over the hash of the client's data, a signature
 /// over all of it by the key itself, or by another signer.
@@ -107,11 +83,6 @@ fn cbor(value: &Cbor) -> Vec<u8> {
 
 #[test]
 fn s3_2_a_webauthn_relying_party_accepts_our_attestation_and_refuses_the_rest() {
-    let Some(python) = python() else {
-        assert!(std::env::var_os("CI").is_none(), "webauthn cannot be installed, and CI needs it");
-        eprintln!("skipped: webauthn cannot be installed (needs python3 with venv, and PyPI)");
-        return;
-    };
     let (maker, other) = (Maker::new(), Maker::new());
     let stranger = EcdsaKey::generate(Curve::P256).unwrap();
     let mut altered = registration(&maker, None, |_| {});
@@ -136,16 +107,7 @@ fn s3_2_a_webauthn_relying_party_accepts_our_attestation_and_refuses_the_rest() 
         "challenge": URL_SAFE_NO_PAD.encode(CHALLENGE),
         "cases": cases,
     });
-    let mut child = Command::new(python)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relying_party.py"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(asked.to_string().as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let verdicts: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let Some(verdicts) = asked_of("webauthn==3.0.1", "relying_party.py", &asked) else { return };
     for (name, verdict) in verdicts.as_object().unwrap() {
         assert_eq!(verdict == "accepted", name == "ours", "{name}: {verdict}");
     }

@@ -10,7 +10,10 @@ use keyattest::{
     AuthorizationList, KeyDescription, KeyOrigin, RootOfTrust, SecurityLevel, VerifiedBootState,
     value,
 };
-use std::path::PathBuf;
+use serde_json::Value;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// 2026-01-01.
 pub(crate) const NOW: u64 = 1_767_225_600;
@@ -140,4 +143,46 @@ pub(crate) fn test_data(path: &str) -> Option<PathBuf> {
         return None;
     }
     Some(found)
+}
+
+/// What a script beside the tests answers to a question; both are JSON. It uses a package of PyPI
+/// (`name==version`). `None`, said once, where that can't be installed; under CI it must.
+pub(crate) fn asked_of(package: &str, script: &str, question: &Value) -> Option<Value> {
+    let Some(python) = python(package) else {
+        assert!(std::env::var_os("CI").is_none(), "{package} cannot be installed, and CI needs it");
+        eprintln!("skipped: {package} cannot be installed (needs python3 with venv, and PyPI)");
+        return None;
+    };
+    let mut child = Command::new(python)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(question.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{script}");
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// A Python that has the package: the one that `cargo xtask test` made, else an environment beside
+/// the build.
+fn python(package: &str) -> Option<PathBuf> {
+    let (module, _) = package.split_once("==").unwrap();
+    let ready = |python: &Path| {
+        let import = ["-c", &format!("import {module}")];
+        Command::new(python).args(import).output().is_ok_and(|it| it.status.success())
+    };
+    let given = std::env::var_os("HOLDFAST_PYTHON").map(PathBuf::from);
+    if let Some(python) = given.filter(|python| ready(python)) {
+        return Some(python);
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(module);
+    let python = folder.join("bin/python");
+    if !ready(&python) {
+        Command::new("python3").args(["-m", "venv"]).arg(&folder).output().ok()?;
+        let install = ["-m", "pip", "install", "--quiet", package];
+        Command::new(&python).args(install).output().ok()?;
+    }
+    ready(&python).then_some(python)
 }

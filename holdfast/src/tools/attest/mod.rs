@@ -10,6 +10,8 @@ use clap::{Args, Subcommand};
 use judge::{Asked, Judged};
 use keyattest::x509::Certificate;
 use keyattest::{RevocationList, Roots, google_roots, pem};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -69,7 +71,7 @@ pub(crate) fn run(command: Attest) -> Result<Exit> {
         stale: stale(&verify)?,
         now,
     };
-    let judged: Judged = judge::judge(&read(&verify.chain)?, &asked);
+    let judged: Judged = judge::judge(&read(&verify.chain, pem::MAX_BYTES)?, &asked);
     if verify.json {
         println!("{}", show::json(&judged));
     } else {
@@ -88,7 +90,7 @@ struct Trusted {
 impl Trusted {
     fn add(&mut self, whose: &'static str, file: &Path) -> Result<()> {
         let wrong = |error: &dyn std::fmt::Display| Misused(format!("{}: {error}", file.display()));
-        for der in pem::decode(&read(file)?).map_err(|error| wrong(&error))? {
+        for der in pem::decode(&read(file, pem::MAX_BYTES)?).map_err(|error| wrong(&error))? {
             let certificate = Certificate::parse(&der).map_err(|error| wrong(&error))?;
             let key = certificate.public_key().clone();
             self.whose.push((key.as_der().to_vec(), whose));
@@ -133,7 +135,7 @@ fn trusted(verify: &Verify) -> Result<Trusted> {
 }
 
 fn list(file: &Path) -> Result<RevocationList> {
-    let list = RevocationList::from_json(&read(file)?);
+    let list = RevocationList::from_json(&read(file, RevocationList::MAX_BYTES)?);
     Ok(list.map_err(|error| Misused(format!("{}: {error}", file.display())))?)
 }
 
@@ -172,7 +174,11 @@ fn hexadecimal(text: &str) -> Result<Vec<u8>> {
     if digits { (0..text.len()).step_by(2).map(byte).collect() } else { Err(wrong().into()) }
 }
 
-/// Reads a file that the command line names.
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Lacking(format!("{}: {error}", path.display())).into())
+/// Reads a file that the command line names, and a byte more than it may have at most: who takes
+/// it over says that it is too large.
+fn read(path: &Path, most: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(most as u64 + 1).read_to_end(&mut bytes));
+    read.map_err(|error| Lacking(format!("{}: {error}", path.display())))?;
+    Ok(bytes)
 }
