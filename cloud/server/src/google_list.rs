@@ -146,7 +146,8 @@ mod tests {
                 move || async move { said.lock().unwrap_or_else(PoisonError::into_inner).clone() };
             let app = Router::new().route("/attestation/status", get(answer));
             let ca = identity.ca_path();
-            let serving = serve_tls(listener, identity, app, Limits::default(), std::future::pending());
+            let serving =
+                serve_tls(listener, identity, app, Limits::default(), std::future::pending());
             let task = tokio::spawn(async move { serving.await.unwrap() });
             Self { says, address: format!("https://127.0.0.1:{port}/attestation/status"), ca, task }
         }

@@ -38,9 +38,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let app = App::open(&config, clock, entropy, stopping.clone()).await?;
     let sweeper = tokio::spawn(housekeeping::run(app.clone()));
     let source = Source::of(&config.attestation, &config.state);
-    let list = source.map(|source| {
-        tokio::spawn(source.keep(app.clone(), config.attestation.list_max_age))
-    });
+    let list = source
+        .map(|source| tokio::spawn(source.keep(app.clone(), config.attestation.list_max_age)));
     announce(&listener, &identity)?;
     let router = router(app.clone());
     let mut stop = stopping;

@@ -17,6 +17,8 @@ pub const MAX_EXTRA_BYTES: usize = 16 * 1024;
 pub const MAX_DATA_BYTES: usize = 1 << 20;
 /// The most keys in one page of a list.
 pub const MAX_PAGE: usize = 1000;
+/// The most of them with everything about them.
+pub const MAX_DETAILS: usize = 100;
 
 /// Which key: `alias` in the caller's own namespace, `id:16 hex digits` for any key that the
 /// caller may use, `grant:16 hex digits` for one that was granted to it.
@@ -289,6 +291,16 @@ pub struct Entry {
 pub struct Page {
     /// By alias, in the order of its bytes.
     pub keys: Vec<Entry>,
+    /// `after` for the next page; `None`: this was the last.
+    pub next: Option<String>,
+}
+
+/// `GET /v1/keys/details?after=ALIAS&limit=NUMBER&prefix=TEXT`: a page with everything about its
+/// keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
+    /// By alias, in the order of its bytes.
+    pub keys: Vec<KeyInfo>,
     /// `after` for the next page; `None`: this was the last.
     pub next: Option<String>,
 }

@@ -46,8 +46,8 @@ pub use operation::Operation;
 pub use query::percent_encoded;
 
 use api::{
-    AddToken, AuditPage, Begin, Begun, Change, Entry, Grant, Granted, Import, ImportWrapped,
-    KeyInfo, KeyRef, Move, NewKey, Open, Opened, Output, Page, Ungrant, Use,
+    AddToken, AuditPage, Begin, Begun, Change, Details, Entry, Grant, Granted, Import,
+    ImportWrapped, KeyInfo, KeyRef, Move, NewKey, Open, Opened, Output, Page, Ungrant, Use,
 };
 use http::{Answer, Body, Server};
 use serde::Serialize;
@@ -122,6 +122,22 @@ impl Keystore {
             keys.extend(page.keys);
             match page.next {
                 Some(next) => after = Some(next),
+                None => return Ok(keys),
+            }
+        }
+    }
+
+    /// Everything about all of the caller's keys whose alias begins with `prefix`: a request for a
+    /// hundred of them.
+    pub fn details(&self, prefix: &str) -> Result<Vec<KeyInfo>, Error> {
+        let (mut keys, mut after) = (Vec::new(), String::new());
+        loop {
+            let (prefix, after_alias) = (percent_encoded(prefix), percent_encoded(&after));
+            let target = format!("/v1/keys/details?prefix={prefix}&after={after_alias}");
+            let page: Details = self.get(&target)?;
+            keys.extend(page.keys);
+            match page.next {
+                Some(next) => after = next,
                 None => return Ok(keys),
             }
         }

@@ -8,8 +8,8 @@ use crate::service::Keystore;
 use keymint::Bytes;
 use keystore_client::KeystoreCode;
 use keystore_client::api::{
-    Access, Change, Grant, Granted, KeyInfo, KeyRef, MAX_ALIAS_BYTES, MAX_EXTRA_BYTES, MAX_PAGE,
-    Move, Namespace, Page, Ungrant,
+    Access, Change, Details, Grant, Granted, KeyInfo, KeyRef, MAX_ALIAS_BYTES, MAX_DETAILS,
+    MAX_EXTRA_BYTES, MAX_PAGE, Move, Namespace, Page, Ungrant,
 };
 use sqlx::SqliteConnection;
 use tee_api::keymint::KeyCharacteristics;
@@ -128,6 +128,29 @@ impl Keystore {
         keys.truncate(limit);
         let next = keys.last().filter(|_| more).map(|entry| entry.alias.clone());
         Ok(Page { keys, next })
+    }
+
+    /// The same with everything about them but the keys.
+    pub fn details(
+        &self,
+        caller: &Caller,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Details, Error> {
+        let Page { keys, next } = self.list(caller, prefix, after, limit.min(MAX_DETAILS))?;
+        let owner = caller.namespace.clone();
+        let keys = self.db.read(async move |db: &mut SqliteConnection| {
+            let mut all = Vec::with_capacity(keys.len());
+            for entry in keys {
+                // What was deleted since is not there any more.
+                if let Some(key) = rows::by_alias(db, &owner, &entry.alias).await? {
+                    all.push(Found { key, access: Access::ALL.to_vec(), own: true }.info());
+                }
+            }
+            Ok(all)
+        })?;
+        Ok(Details { keys, next })
     }
 
     /// Everything about a key but the key.

@@ -107,6 +107,7 @@ impl Attributes {
     /// Sets what the template says nothing of, and fixes the class.
     pub(crate) fn complete(&mut self, class: CK_OBJECT_CLASS) -> Result<()> {
         self.expect_number(CKA_CLASS, class)?;
+        self.default_purposes();
         let bit = class_bit(class).ok_or(Rv(CKR_ATTRIBUTE_VALUE_INVALID))?;
         for (code, _) in self.iter() {
             let known = Rule::find(code).is_some_and(|rule| rule.classes & bit != 0);
@@ -118,6 +119,16 @@ impl Attributes {
             }
         }
         Ok(())
+    }
+
+    /// A key whose template names no purpose may do what keys of its class and type are for.
+    fn default_purposes(&mut self) {
+        let named = |it: &Self| rules::PURPOSES.iter().any(|code| it.get(*code).is_some());
+        if !named(self) {
+            for code in rules::default_purposes(self.class(), self.key_type()) {
+                self.set_flag(*code, true);
+            }
+        }
     }
 
     /// Sets a number; the template may have said the same and nothing else.

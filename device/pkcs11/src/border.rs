@@ -131,6 +131,17 @@ impl Output {
         unsafe { *self.length = length as CK_ULONG };
     }
 
+    /// Whether so many bytes are wanted and fit; says how many there are, or at most.
+    pub(crate) fn has_room(&self, length: usize) -> Result<bool> {
+        // SAFETY: as in `tell`.
+        let room = unsafe { *self.length };
+        if !self.is_query() && room >= length as CK_ULONG {
+            return Ok(true);
+        }
+        self.tell(length);
+        ensure(self.is_query(), CKR_BUFFER_TOO_SMALL).map(|()| false)
+    }
+
     /// Writes them, if they fit.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
         // SAFETY: as in `tell`.

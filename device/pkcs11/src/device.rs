@@ -96,7 +96,7 @@ impl Token for Device {
 
     fn initialise(&self, pin: &[u8], label: &str) -> Result<()> {
         if let Some(mut record) = TokenRecord::read(&self.keystore)? {
-            record.log_in(&self.keystore, Role::Officer, pin)?;
+            record.log_in(&self.keystore, Role::Officer, Some(pin))?;
         }
         for entry in self.keystore.list(OBJECTS).map_err(|error| refused(&error))? {
             self.delete(&EntryId(entry.alias))?;
@@ -104,28 +104,19 @@ impl Token for Device {
         TokenRecord::make(&self.keystore, pin, label)
     }
 
-    fn log_in(&self, role: Role, pin: &[u8]) -> Result<TokenSecret> {
+    fn log_in(&self, role: Role, pin: Option<&[u8]>) -> Result<TokenSecret> {
         let record = TokenRecord::read(&self.keystore)?;
         record.ok_or(Rv(CKR_USER_PIN_NOT_INITIALIZED))?.log_in(&self.keystore, role, pin)
     }
 
-    fn set_pin(&self, role: Role, secret: &TokenSecret, pin: &[u8]) -> Result<()> {
+    fn set_pin(&self, role: Role, secret: &TokenSecret, pin: Option<&[u8]>) -> Result<()> {
         let record = TokenRecord::read(&self.keystore)?;
         record.ok_or(Rv(CKR_DEVICE_ERROR))?.set_pin(&self.keystore, role, secret, pin)
     }
 
     fn entries(&self) -> Result<Vec<Entry>> {
-        let listed = self.keystore.list(OBJECTS).map_err(|error| refused(&error))?;
-        let mut entries = Vec::with_capacity(listed.len());
-        for one in listed {
-            match self.keystore.show(&KeyRef::alias(one.alias)) {
-                Ok(info) => entries.push(entry(info)?),
-                // Deleted since.
-                Err(error) if error.code() == Some(KEY_NOT_FOUND) => {}
-                Err(error) => return Err(refused(&error)),
-            }
-        }
-        Ok(entries)
+        let infos = self.keystore.details(OBJECTS).map_err(|error| refused(&error))?;
+        infos.into_iter().map(entry).collect()
     }
 
     fn entry(&self, id: &EntryId) -> Result<Entry> {

@@ -5,6 +5,7 @@ mod ciphers;
 mod digests;
 mod general;
 mod keys;
+mod messages;
 mod objects;
 mod sessions;
 mod signatures;

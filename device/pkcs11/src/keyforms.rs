@@ -108,7 +108,7 @@ impl PublicKey {
     /// From SubjectPublicKeyInfo DER.
     pub(crate) fn from_spki(spki: &[u8], algorithm: Algorithm) -> Result<Self> {
         Ok(match algorithm {
-            Algorithm::Rsa(_) => Self::Rsa(rsa::PublicKey::from_spki(spki, Floor::Bits2048)?),
+            Algorithm::Rsa(_) => Self::Rsa(rsa::PublicKey::from_spki(spki, Floor::Legacy1024)?),
             Algorithm::Ec(_) => Self::Ec(ec::PublicKey::from_spki(spki)?),
             Algorithm::Ed25519 => Self::Ed25519(curve25519::ed25519_from_spki(spki)?),
             Algorithm::X25519 => Self::X25519(curve25519::x25519_from_spki(spki)?),
@@ -120,7 +120,7 @@ impl PublicKey {
     pub(crate) fn from_attributes(attributes: &Attributes) -> Result<Self> {
         if attributes.key_type() == CKK_RSA {
             let (n, e) = (attributes.due(CKA_MODULUS)?, attributes.due(CKA_PUBLIC_EXPONENT)?);
-            return Ok(Self::Rsa(rsa::PublicKey::from_numbers(n, e, Floor::Bits2048)?));
+            return Ok(Self::Rsa(rsa::PublicKey::from_numbers(n, e, Floor::Legacy1024)?));
         }
         let algorithm = curve(attributes.due(CKA_EC_PARAMS)?)?;
         ensure(key_type(algorithm) == attributes.key_type(), CKR_TEMPLATE_INCONSISTENT)?;

@@ -9,20 +9,22 @@
 //!
 //! No lock is held over a call of the TEE but that of the session whose call it is.
 //!
-//! Not covered: signatures with message recovery, messages under a key that stays chosen
-//! (`C_MessageEncryptInit` and so on), saved operation state, notifications. docs/pkcs11.md has
-//! the mechanisms, and what is refused.
+//! Not covered: messages in parts under a key that stays chosen (`C_EncryptMessageBegin` and so on),
+//! saved operation state, notifications. docs/pkcs11.md has the mechanisms, and what is refused.
 
 mod attributes;
 mod border;
+mod cmac;
 mod device;
 pub mod error;
+mod hkdf;
 mod interface;
 pub mod key;
 mod key_wrap;
 mod keyforms;
 mod making;
 mod mechanism;
+mod messages;
 mod module;
 mod object;
 mod operation;

@@ -226,8 +226,9 @@ impl Maker<'_> {
         ensure(!(leaves_token || (extractable && sensitive)), CKR_TEMPLATE_INCONSISTENT)?;
         attributes.set_flag(CKA_ALWAYS_SENSITIVE, generated && sensitive);
         attributes.set_flag(CKA_NEVER_EXTRACTABLE, generated && !extractable);
-        // It would want a login for each use, which the TEE knows nothing of.
-        ensure(!attributes.flag(CKA_ALWAYS_AUTHENTICATE), CKR_ATTRIBUTE_VALUE_INVALID)
+        // A login for each use is a private object's.
+        let each_time = attributes.flag(CKA_ALWAYS_AUTHENTICATE);
+        ensure(!each_time || attributes.flag(CKA_PRIVATE), CKR_TEMPLATE_INCONSISTENT)
     }
 
     /// The session may make such an object.
@@ -319,10 +320,14 @@ fn new_key<'a>(
     record: &'a [u8],
 ) -> NewKey<'a> {
     let has = |code| attributes.flag(code);
+    // To check a MAC is to make it.
+    let signs = has(CKA_SIGN) || (has(CKA_VERIFY) && !algorithm.is_pair());
+    // HKDF is HMAC.
+    let derives = has(CKA_DERIVE) && matches!(algorithm, Algorithm::Hmac(..));
     let purposes = Purposes {
-        // To check a MAC is to make it.
-        sign: has(CKA_SIGN) || (has(CKA_VERIFY) && !algorithm.is_pair()),
-        encrypt: has(CKA_ENCRYPT) || has(CKA_WRAP),
+        sign: signs || has(CKA_SIGN_RECOVER) || derives,
+        // CMAC chains blocks.
+        encrypt: has(CKA_ENCRYPT) || has(CKA_WRAP) || (signs && !algorithm.is_pair()),
         decrypt: has(CKA_DECRYPT) || has(CKA_UNWRAP),
         agree: has(CKA_DERIVE),
     };

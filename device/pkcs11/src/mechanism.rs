@@ -2,7 +2,7 @@
 
 mod parameters;
 
-pub(crate) use parameters::{Kdf, Parameters};
+pub(crate) use parameters::{Hkdf, Kdf, Parameters, Salt};
 
 use crate::error::{Result, Rv};
 use crypto::hash::Hash;
@@ -56,6 +56,8 @@ pub(crate) enum Scheme {
     EdDsa,
     /// HMAC; the general kind takes the tag's length.
     Hmac(Hash),
+    /// CMAC of AES; the same.
+    Cmac,
     Ecb(CK_KEY_TYPE),
     Cbc(CK_KEY_TYPE),
     CbcPad(CK_KEY_TYPE),
@@ -66,6 +68,7 @@ pub(crate) enum Scheme {
         padded: bool,
     },
     Ecdh,
+    Hkdf,
 }
 
 impl Scheme {
@@ -78,10 +81,23 @@ impl Scheme {
             Self::Ecdh => key == CKK_EC || key == CKK_EC_MONTGOMERY,
             Self::Hmac(hash) => key == CKK_GENERIC_SECRET || key == hmac_key(hash),
             Self::Ecb(of) | Self::Cbc(of) | Self::CbcPad(of) => key == of,
-            Self::Ctr | Self::Gcm | Self::KeyWrap { .. } => key == CKK_AES,
+            Self::Ctr | Self::Gcm | Self::Cmac | Self::KeyWrap { .. } => key == CKK_AES,
+            Self::Hkdf => key == CKK_GENERIC_SECRET || is_hmac_key(key),
             _ => false,
         }
     }
+}
+
+/// A type of keys for HMAC with one hash function.
+const fn is_hmac_key(key: CK_KEY_TYPE) -> bool {
+    let mut at = 0;
+    while at < Hash::ALL.len() {
+        if key == hmac_key(Hash::ALL[at]) {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 /// The type of keys for HMAC with this hash function only.
@@ -130,11 +146,14 @@ impl Entry {
     }
 }
 
-const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY;
+const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY;
+const RECOVERS: CK_FLAGS = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
+const SEALS: CK_FLAGS = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT;
 const ENCRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
 const WRAPS: CK_FLAGS = CKF_WRAP | CKF_UNWRAP;
 
-const RSA: (CK_ULONG, CK_ULONG) = (2048, 4096);
+/// The TEE has 2048 and more.
+const RSA: (CK_ULONG, CK_ULONG) = (1024, 4096);
 const EC: (CK_ULONG, CK_ULONG) = (224, 521);
 const CURVE_25519: (CK_ULONG, CK_ULONG) = (255, 255);
 const AES: (CK_ULONG, CK_ULONG) = (16, 32);
@@ -154,8 +173,8 @@ const fn line(
 /// All that this module can do. docs/pkcs11.md shows it.
 pub(crate) const MECHANISMS: &[Entry] = &[
     line(CKM_RSA_PKCS_KEY_PAIR_GEN, Scheme::GenerateRsa, RSA, CKF_GENERATE_KEY_PAIR),
-    line(CKM_RSA_PKCS, Scheme::RsaPkcs1(None), RSA, SIGNS | ENCRYPTS | WRAPS),
-    line(CKM_RSA_X_509, Scheme::RsaBare, RSA, SIGNS | ENCRYPTS),
+    line(CKM_RSA_PKCS, Scheme::RsaPkcs1(None), RSA, SIGNS | RECOVERS | ENCRYPTS | WRAPS),
+    line(CKM_RSA_X_509, Scheme::RsaBare, RSA, SIGNS | RECOVERS | ENCRYPTS),
     line(CKM_RSA_PKCS_OAEP, Scheme::RsaOaep, RSA, ENCRYPTS | WRAPS),
     line(CKM_RSA_PKCS_PSS, Scheme::RsaPss(None), RSA, SIGNS),
     line(CKM_SHA1_RSA_PKCS, Scheme::RsaPkcs1(Some(Hash::LegacySha1)), RSA, SIGNS),
@@ -189,7 +208,9 @@ pub(crate) const MECHANISMS: &[Entry] = &[
     line(CKM_AES_CBC, Scheme::Cbc(CKK_AES), AES, ENCRYPTS),
     line(CKM_AES_CBC_PAD, Scheme::CbcPad(CKK_AES), AES, ENCRYPTS | WRAPS),
     line(CKM_AES_CTR, Scheme::Ctr, AES, ENCRYPTS),
-    line(CKM_AES_GCM, Scheme::Gcm, AES, ENCRYPTS | WRAPS),
+    line(CKM_AES_GCM, Scheme::Gcm, AES, ENCRYPTS | WRAPS | SEALS),
+    line(CKM_AES_CMAC, Scheme::Cmac, AES, SIGNS),
+    line(CKM_AES_CMAC_GENERAL, Scheme::Cmac, AES, SIGNS),
     line(CKM_AES_KEY_WRAP, Scheme::KeyWrap { padded: false }, AES, WRAPS),
     line(CKM_AES_KEY_WRAP_KWP, Scheme::KeyWrap { padded: true }, AES, WRAPS),
     line(CKM_DES3_KEY_GEN, Scheme::GenerateSecret(CKK_DES3), DES, CKF_GENERATE),
@@ -212,6 +233,7 @@ pub(crate) const MECHANISMS: &[Entry] = &[
     line(CKM_SHA384_HMAC_GENERAL, Scheme::Hmac(Hash::Sha384), HMAC, SIGNS),
     line(CKM_SHA512_HMAC, Scheme::Hmac(Hash::Sha512), HMAC, SIGNS),
     line(CKM_SHA512_HMAC_GENERAL, Scheme::Hmac(Hash::Sha512), HMAC, SIGNS),
+    line(CKM_HKDF_DERIVE, Scheme::Hkdf, HMAC, CKF_DERIVE),
     line(CKM_MD5, Scheme::Digest(Hash::LegacyMd5), NO_KEY, CKF_DIGEST),
     line(CKM_SHA_1, Scheme::Digest(Hash::LegacySha1), NO_KEY, CKF_DIGEST),
     line(CKM_SHA224, Scheme::Digest(Hash::Sha224), NO_KEY, CKF_DIGEST),

@@ -178,7 +178,7 @@ impl Module {
     }
 
     /// `C_Login`.
-    pub(crate) fn log_in(&self, role: Role, pin: &[u8]) -> Result<()> {
+    pub(crate) fn log_in(&self, role: Role, pin: Option<&[u8]>) -> Result<()> {
         match self.role() {
             Some(now) if now == role => return fail(CKR_USER_ALREADY_LOGGED_IN),
             Some(_) => return fail(CKR_USER_ANOTHER_ALREADY_LOGGED_IN),

@@ -59,12 +59,27 @@ pub(crate) struct Active {
     parts: bool,
     /// What came out and did not fit.
     waiting: Option<Wiped>,
+    /// It waits for a login of its own (`CKA_ALWAYS_AUTHENTICATE`).
+    pub(crate) wants_login: bool,
 }
 
 impl Active {
     /// An operation that begins.
     pub(crate) fn new(stream: Box<dyn Stream>, shape: Shape) -> Self {
-        Self { stream: Some(stream), shape, taken: 0, given: 0, parts: false, waiting: None }
+        Self {
+            stream: Some(stream),
+            shape,
+            taken: 0,
+            given: 0,
+            parts: false,
+            waiting: None,
+            wants_login: false,
+        }
+    }
+
+    /// The same with a key that wants a login for each operation.
+    pub(crate) fn with_login(self, wants_login: bool) -> Self {
+        Self { wants_login, ..self }
     }
 
     /// What does the work, for a message in one part.
@@ -159,7 +174,10 @@ pub(crate) fn begin(slot: &mut Slot, make: impl FnOnce() -> Result<Active>) -> R
 }
 
 fn active(slot: &mut Slot) -> Result<&mut Active> {
-    slot.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))
+    let active = slot.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+    // The operation waits on: the login may still come.
+    ensure(!active.wants_login, CKR_USER_NOT_LOGGED_IN)?;
+    Ok(active)
 }
 
 /// Ends the operation where something else went wrong than that the output did not fit.
@@ -282,6 +300,32 @@ impl Stream for Withheld {
         stream.finish(input, &mut held)?;
         out.extend_from_slice(&held);
         Ok(())
+    }
+}
+
+/// What may have so many bytes and no more.
+pub(crate) struct Limited {
+    pub(crate) stream: Box<dyn Stream>,
+    pub(crate) left: u64,
+}
+
+impl Limited {
+    fn take(&mut self, input: &[u8]) -> Result<()> {
+        let left = self.left.checked_sub(input.len() as u64);
+        self.left = left.ok_or(Rv(CKR_DATA_LEN_RANGE))?;
+        Ok(())
+    }
+}
+
+impl Stream for Limited {
+    fn update(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        self.take(input)?;
+        self.stream.update(input, out)
+    }
+
+    fn finish(mut self: Box<Self>, input: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        self.take(input)?;
+        self.stream.finish(input, out)
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn drafts(
         ensure(!given, CKR_TEMPLATE_INCONSISTENT)?;
     }
     let algorithm = match mechanism.scheme(CKF_GENERATE_KEY_PAIR)? {
-        Scheme::GenerateRsa => rsa_wanted(&public)?,
+        Scheme::GenerateRsa => rsa_wanted(&public, private.flag(CKA_TOKEN))?,
         Scheme::GenerateEc => curve_wanted(&public, |it| matches!(it, Algorithm::Ec(_)))?,
         Scheme::GenerateEdwards => curve_wanted(&public, |it| it == Algorithm::Ed25519)?,
         Scheme::GenerateMontgomery => curve_wanted(&public, |it| it == Algorithm::X25519)?,
@@ -53,9 +53,11 @@ pub(crate) fn drafts(
     Ok((public, private, algorithm))
 }
 
-fn rsa_wanted(public: &Attributes) -> Result<Algorithm> {
+/// In the token, what is safe today; in the session also what old peers have.
+fn rsa_wanted(public: &Attributes, in_token: bool) -> Result<Algorithm> {
     let bits = public.due_number(CKA_MODULUS_BITS)?;
-    ensure(matches!(bits, 2048 | 3072 | 4096), CKR_KEY_SIZE_RANGE)?;
+    let known = matches!(bits, 2048 | 3072 | 4096) || (bits == 1024 && !in_token);
+    ensure(known, CKR_KEY_SIZE_RANGE)?;
     if let Some(exponent) = public.get(CKA_PUBLIC_EXPONENT) {
         let start = exponent.iter().take_while(|byte| **byte == 0).count();
         ensure(exponent[start..] == [1, 0, 1], CKR_ATTRIBUTE_VALUE_INVALID)?;
@@ -105,6 +107,6 @@ fn taken_rsa(attributes: &mut Attributes) -> Result<(Algorithm, Zeroizing<Vec<u8
     let [d, p, q, dp, dq, qi] = secrets;
     let (d, p, q, dp, dq, qi) = (d?, p?, q?, dp?, dq?, qi?);
     let numbers = Numbers { n: &n, e: &e, d: &d, p: &p, q: &q, dp: &dp, dq: &dq, qi: &qi };
-    let key = rsa::PrivateKey::from_numbers(&numbers, Floor::Bits2048)?;
+    let key = rsa::PrivateKey::from_numbers(&numbers, Floor::Legacy1024)?;
     Ok((Algorithm::Rsa(key.public().bits()), key.to_pkcs8()?))
 }

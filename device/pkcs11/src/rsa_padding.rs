@@ -20,6 +20,14 @@ fn mask(hash: Hash, seed: &[u8], target: &mut [u8]) {
     }
 }
 
+/// What a signature of PKCS#1 v1.5 was made over (9.2, taken apart). Everything in it is public.
+pub(crate) fn signed(block: &[u8]) -> Option<&[u8]> {
+    let rest = block.strip_prefix(&[0, 1])?;
+    let padding = rest.iter().take_while(|byte| **byte == 0xff).count();
+    let message = rest[padding..].strip_prefix(&[0])?;
+    (padding >= 8).then_some(message)
+}
+
 /// EMSA-PSS-ENCODE (9.1.1) for a modulus of so many bits, which is a multiple of eight.
 pub(crate) fn pss(
     digest: &[u8],

@@ -5,8 +5,10 @@ use crate::error::{Result, Rv, ensure, fail};
 use crate::key::{Key, Mode, Operation, Stream};
 use crate::keyforms::PublicKey;
 use crate::mechanism::{Mechanism, Parameters, Scheme};
-use crate::operation::{Active, Checking, Gathering, Hashing, Judge, Shape, Then, Withheld};
-use crate::rsa_padding;
+use crate::operation::{
+    Active, Checking, Gathering, Hashing, Judge, Limited, Shape, Then, Withheld,
+};
+use crate::{cmac, rsa_padding};
 use crypto::cipher::Direction;
 use crypto::ec;
 use crypto::hash::{Hash, Hasher};
@@ -88,9 +90,9 @@ pub(crate) fn sign(
         (Scheme::EdDsa, _) => active(prepared(None, MAX_ED25519_BYTES), 64, move |message| {
             key.perform(&Operation::Ed25519, message)
         }),
-        (Scheme::Hmac(hash), parameters) => {
-            let bytes = tag_bytes(hash, parameters);
-            active(key.begin(&Operation::Hmac(hash))?, bytes, move |tag| {
+        (Scheme::Hmac(_) | Scheme::Cmac, parameters) => {
+            let (stream, bytes) = mac(scheme, parameters, &*key)?;
+            active(stream, bytes, move |tag| {
                 let tag = tag.get(..bytes).ok_or(Rv(CKR_DEVICE_ERROR))?;
                 Ok(Zeroizing::new(tag.to_vec()))
             })
@@ -99,25 +101,28 @@ pub(crate) fn sign(
     })
 }
 
-const fn tag_bytes(hash: Hash, parameters: &Parameters) -> usize {
+/// A tag that begins, and how many of its bytes are wanted.
+fn mac(scheme: Scheme, parameters: &Parameters, key: &dyn Key) -> Result<(Box<dyn Stream>, usize)> {
+    let (stream, whole) = match scheme {
+        Scheme::Hmac(hash) => (key.begin(&Operation::Hmac(hash))?, hash.bytes()),
+        Scheme::Cmac => (cmac::begin(key)?, cmac::BLOCK_BYTES),
+        _ => return fail(CKR_MECHANISM_INVALID),
+    };
     match parameters {
-        Parameters::Tag(bytes) => *bytes,
-        _ => hash.bytes(),
+        Parameters::Tag(bytes) => Ok((stream, *bytes)),
+        _ => Ok((stream, whole)),
     }
 }
 
 /// `C_VerifyInit` with a key for MACs.
 pub(crate) fn verify_mac(mechanism: &Mechanism, key: &dyn Key) -> Result<Checking> {
-    let Scheme::Hmac(hash) = mechanism.scheme(CKF_VERIFY)? else {
-        return fail(CKR_MECHANISM_INVALID);
-    };
-    let bytes = tag_bytes(hash, &mechanism.parameters);
+    let (stream, bytes) = mac(mechanism.scheme(CKF_VERIFY)?, &mechanism.parameters, key)?;
     let judge: Judge = Box::new(move |tag, signature| {
         ensure(signature.len() == bytes, CKR_SIGNATURE_LEN_RANGE)?;
         let tag = tag.get(..bytes).ok_or(Rv(CKR_DEVICE_ERROR))?;
         ensure(crypto::constant_time_eq(tag, signature), CKR_SIGNATURE_INVALID)
     });
-    Ok(Checking { stream: key.begin(&Operation::Hmac(hash))?, judge, parts: false })
+    Ok(Checking { stream, judge, parts: false })
 }
 
 /// `C_VerifyInit` with a public key.
@@ -165,6 +170,25 @@ fn judged(
     };
     ensure(signature.len() == due, CKR_SIGNATURE_LEN_RANGE)?;
     valid.map_err(|_| Rv(CKR_SIGNATURE_INVALID))
+}
+
+/// `C_VerifyRecoverInit`: a signature in, its message out.
+pub(crate) fn recover(mechanism: &Mechanism, key: PublicKey) -> Result<Active> {
+    let PublicKey::Rsa(key) = key else { return fail(CKR_KEY_TYPE_INCONSISTENT) };
+    let scheme = mechanism.scheme(CKF_VERIFY_RECOVER)?;
+    let bytes = key.bytes();
+    Ok(active(prepared(None, bytes), bytes, move |signature| {
+        ensure(signature.len() == bytes, CKR_SIGNATURE_LEN_RANGE)?;
+        let block = key.encrypt(Encryption::Bare, signature);
+        let block = block.map_err(|_| Rv(CKR_SIGNATURE_INVALID))?;
+        let message = match scheme {
+            Scheme::RsaPkcs1(None) => {
+                rsa_padding::signed(&block).ok_or(Rv(CKR_SIGNATURE_INVALID))?
+            }
+            _ => &block,
+        };
+        Ok(Zeroizing::new(message.to_vec()))
+    }))
 }
 
 /// `C_EncryptInit` with a public key.
@@ -224,7 +248,10 @@ pub(crate) fn cipher(mechanism: &Mechanism, direction: Direction, key: &dyn Key)
         (Scheme::CbcPad(_), Parameters::Iv(iv)) => {
             (Mode::Cbc { iv, padded: true }, Shape::Blocks { bytes: block, padded: encrypts })
         }
-        (Scheme::Ctr, Parameters::Iv(iv)) => (Mode::Ctr { iv }, Shape::Same),
+        (Scheme::Ctr, Parameters::Counter { iv, most }) => {
+            let stream = key.begin(&Operation::Cipher { direction, mode: Mode::Ctr { iv } })?;
+            return Ok(Active::new(Box::new(Limited { stream, left: most }), Shape::Same));
+        }
         (Scheme::Gcm, Parameters::Gcm { iv, aad, tag_bytes }) => {
             let shape = if encrypts { Shape::Sealed(tag_bytes) } else { Shape::Opened(tag_bytes) };
             (Mode::Gcm { iv, aad, tag_bytes }, shape)

@@ -1,7 +1,8 @@
 //! Sessions.
 
 use crate::error::{Result, ensure};
-use crate::operation::{Checking, Slot};
+use crate::messages::{Sealing, Signing};
+use crate::operation::{Active, Checking, Slot};
 use cryptoki_sys::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -23,6 +24,20 @@ pub(crate) struct Operations {
     pub(crate) verify: Option<Checking>,
     pub(crate) encrypt: Slot,
     pub(crate) decrypt: Slot,
+    pub(crate) sign_recover: Slot,
+    pub(crate) verify_recover: Slot,
+    pub(crate) message_encrypt: Option<Sealing>,
+    pub(crate) message_decrypt: Option<Sealing>,
+    pub(crate) message_sign: Option<Signing>,
+    pub(crate) message_verify: Option<Signing>,
+}
+
+impl Operations {
+    /// An operation that waits for a login of its own.
+    pub(crate) fn waiting_for_login(&mut self) -> Option<&mut Active> {
+        let slots = [&mut self.sign, &mut self.decrypt, &mut self.sign_recover];
+        slots.into_iter().flatten().find(|active| active.wants_login)
+    }
 }
 
 impl Session {
@@ -63,6 +78,24 @@ impl Session {
         }
         if has(CKF_DECRYPT) {
             operations.decrypt = None;
+        }
+        if has(CKF_SIGN_RECOVER) {
+            operations.sign_recover = None;
+        }
+        if has(CKF_VERIFY_RECOVER) {
+            operations.verify_recover = None;
+        }
+        if has(CKF_MESSAGE_ENCRYPT) {
+            operations.message_encrypt = None;
+        }
+        if has(CKF_MESSAGE_DECRYPT) {
+            operations.message_decrypt = None;
+        }
+        if has(CKF_MESSAGE_SIGN) {
+            operations.message_sign = None;
+        }
+        if has(CKF_MESSAGE_VERIFY) {
+            operations.message_verify = None;
         }
     }
 

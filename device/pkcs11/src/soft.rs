@@ -31,6 +31,7 @@ impl SoftKey {
     /// A fresh key.
     pub fn generate(algorithm: Algorithm) -> Result<Self> {
         let value = match algorithm {
+            Algorithm::Rsa(1024) => rsa::PrivateKey::generate_legacy_1024()?.to_pkcs8()?,
             Algorithm::Rsa(bits) => rsa::PrivateKey::generate(bits)?.to_pkcs8()?,
             Algorithm::Ec(curve) => ec::PrivateKey::generate(curve)?.to_pkcs8()?,
             Algorithm::Ed25519 => Ed25519::generate()?.to_pkcs8()?,
@@ -45,7 +46,7 @@ impl SoftKey {
     pub fn import(algorithm: Algorithm, value: &[u8]) -> Result<Self> {
         let material = match algorithm {
             Algorithm::Rsa(_) => {
-                Material::Rsa(rsa::PrivateKey::from_pkcs8(value, Floor::Bits2048)?)
+                Material::Rsa(rsa::PrivateKey::from_pkcs8(value, Floor::Legacy1024)?)
             }
             Algorithm::Ec(_) => Material::Ec(ec::PrivateKey::from_pkcs8(value)?),
             Algorithm::Ed25519 => Material::Ed25519(Ed25519::from_pkcs8(value)?),

@@ -28,6 +28,8 @@ pub struct PinState {
     pub attempts: u32,
     /// How many there are at least after a right one.
     pub limit: u32,
+    /// It is the screen lock's, and asked for on the trusted screen.
+    pub on_screen: bool,
 }
 
 /// What a token says of itself.
@@ -97,11 +99,12 @@ pub trait Token: Send + Sync {
     /// Makes the token: all objects go; the officer's PIN stays right, or is this one from now on.
     fn initialise(&self, pin: &[u8], label: &str) -> Result<()>;
 
-    /// Checks a PIN, at the cost of an attempt.
-    fn log_in(&self, role: Role, pin: &[u8]) -> Result<TokenSecret>;
+    /// Checks a PIN, at the cost of an attempt. Without one, the device asks for it itself.
+    fn log_in(&self, role: Role, pin: Option<&[u8]>) -> Result<TokenSecret>;
 
-    /// Sets a PIN of somebody who logged in, or the user's by the officer.
-    fn set_pin(&self, role: Role, secret: &TokenSecret, pin: &[u8]) -> Result<()>;
+    /// Sets a PIN of somebody who logged in, or the user's by the officer. Without one, the screen
+    /// lock's counts from now on.
+    fn set_pin(&self, role: Role, secret: &TokenSecret, pin: Option<&[u8]>) -> Result<()>;
 
     /// All entries.
     fn entries(&self) -> Result<Vec<Entry>>;

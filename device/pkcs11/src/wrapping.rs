@@ -62,6 +62,7 @@ impl Maker<'_> {
         let scheme = mechanism.scheme(CKF_UNWRAP)?;
         let attributes = unwrapping.attributes();
         usable(&attributes, CKA_UNWRAP, mechanism.entry).map_err(as_unwrapping_key)?;
+        refuse_each_time(&attributes)?;
         ensure(wrapped.len() <= MAX_WRAPPED_BYTES, CKR_WRAPPED_KEY_LEN_RANGE)?;
         let key = self.module.key(unwrapping)?;
         let value = match scheme {
@@ -105,32 +106,51 @@ impl Maker<'_> {
         template: Template,
     ) -> Result<Arc<Object>> {
         mechanism.scheme(CKF_DERIVE)?;
-        let Parameters::Agree { kdf, shared, point } = &mechanism.parameters else {
-            return fail(CKR_MECHANISM_PARAM_INVALID);
-        };
         let attributes = base.attributes();
         usable(&attributes, CKA_DERIVE, mechanism.entry)?;
-        ensure(attributes.class() == CKO_PRIVATE_KEY, CKR_KEY_TYPE_INCONSISTENT)?;
+        refuse_each_time(&attributes)?;
         let mut wanted = Attributes::from_template(template)?;
         wanted.refuse_read_only()?;
         ensure(wanted.get(CKA_VALUE).is_none(), CKR_TEMPLATE_INCONSISTENT)?;
-        let algorithm = keyforms::algorithm(&attributes)?;
-        let peer = PublicKey::from_point(algorithm, point)
-            .and_then(|peer| peer.to_spki())
-            .map_err(|_| Rv(CKR_MECHANISM_PARAM_INVALID))?;
-        let agreed = self.module.key(base)?.perform(&Operation::Agree, &peer)?;
-        let length = length_wanted(&wanted)?;
-        let value = match kdf {
-            Kdf::Null => leading_cut(&agreed, length.unwrap_or(agreed.len()))?,
-            Kdf::X963(hash) => {
-                x963(*hash, &agreed, shared, length.ok_or(Rv(CKR_TEMPLATE_INCOMPLETE))?)
-            }
-        };
         if wanted.get(CKA_KEY_TYPE).is_none() {
             wanted.set_number(CKA_KEY_TYPE, CKK_GENERIC_SECRET);
         }
-        self.secret(wanted, &Source::Given(&value))
+        let length = length_wanted(&wanted)?;
+        match &mechanism.parameters {
+            Parameters::Agree { kdf, shared, point } => {
+                ensure(attributes.class() == CKO_PRIVATE_KEY, CKR_KEY_TYPE_INCONSISTENT)?;
+                let agreed = self.agreed(base, &attributes, point)?;
+                let value = match kdf {
+                    Kdf::Null => leading_cut(&agreed, length.unwrap_or(agreed.len()))?,
+                    Kdf::X963(hash) => {
+                        x963(*hash, &agreed, shared, length.ok_or(Rv(CKR_TEMPLATE_INCOMPLETE))?)
+                    }
+                };
+                self.secret(wanted, &Source::Given(&value))
+            }
+            Parameters::Hkdf(hkdf) => self.hkdf(hkdf, base, wanted, length),
+            _ => fail(CKR_MECHANISM_PARAM_INVALID),
+        }
     }
+
+    /// What the base agrees on with a peer's point.
+    fn agreed(
+        &self,
+        base: &Object,
+        attributes: &Attributes,
+        point: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let algorithm = keyforms::algorithm(attributes)?;
+        let peer = PublicKey::from_point(algorithm, point)
+            .and_then(|peer| peer.to_spki())
+            .map_err(|_| Rv(CKR_MECHANISM_PARAM_INVALID))?;
+        self.module.key(base)?.perform(&Operation::Agree, &peer)
+    }
+}
+
+/// A login for each use goes with operations alone.
+fn refuse_each_time(attributes: &Attributes) -> Result<()> {
+    ensure(!attributes.flag(CKA_ALWAYS_AUTHENTICATE), CKR_KEY_FUNCTION_NOT_PERMITTED)
 }
 
 /// The length of a derived key, where the template or the key's type says it.
@@ -170,7 +190,7 @@ fn private_key(key_type: CK_KEY_TYPE, pkcs8: &[u8]) -> Result<Algorithm> {
     let invalid = |_| Rv(CKR_WRAPPED_KEY_INVALID);
     Ok(match key_type {
         CKK_RSA => {
-            let key = rsa::PrivateKey::from_pkcs8(pkcs8, Floor::Bits2048).map_err(invalid)?;
+            let key = rsa::PrivateKey::from_pkcs8(pkcs8, Floor::Legacy1024).map_err(invalid)?;
             Algorithm::Rsa(key.public().bits())
         }
         CKK_EC => {

@@ -118,6 +118,40 @@ impl Rule {
     }
 }
 
+/// What a key may do.
+pub(crate) const PURPOSES: &[CK_ATTRIBUTE_TYPE] = &[
+    CKA_DERIVE,
+    CKA_ENCRYPT,
+    CKA_DECRYPT,
+    CKA_SIGN,
+    CKA_VERIFY,
+    CKA_SIGN_RECOVER,
+    CKA_VERIFY_RECOVER,
+    CKA_WRAP,
+    CKA_UNWRAP,
+];
+
+/// What keys of a class and a type are for.
+pub(crate) const fn default_purposes(
+    class: CK_OBJECT_CLASS,
+    key_type: CK_KEY_TYPE,
+) -> &'static [CK_ATTRIBUTE_TYPE] {
+    match (class, key_type) {
+        (CKO_PUBLIC_KEY, CKK_RSA) => &[CKA_ENCRYPT, CKA_VERIFY, CKA_VERIFY_RECOVER, CKA_WRAP],
+        (CKO_PRIVATE_KEY, CKK_RSA) => &[CKA_DECRYPT, CKA_SIGN, CKA_SIGN_RECOVER, CKA_UNWRAP],
+        (CKO_PUBLIC_KEY, CKK_EC | CKK_EC_EDWARDS) => &[CKA_VERIFY],
+        (CKO_PRIVATE_KEY, CKK_EC) => &[CKA_SIGN, CKA_DERIVE],
+        (CKO_PRIVATE_KEY, CKK_EC_EDWARDS) => &[CKA_SIGN],
+        (CKO_PRIVATE_KEY, CKK_EC_MONTGOMERY) => &[CKA_DERIVE],
+        (CKO_SECRET_KEY, CKK_AES) => {
+            &[CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY, CKA_WRAP, CKA_UNWRAP]
+        }
+        (CKO_SECRET_KEY, CKK_DES3) => &[CKA_ENCRYPT, CKA_DECRYPT],
+        (CKO_SECRET_KEY, _) => &[CKA_SIGN, CKA_VERIFY, CKA_DERIVE],
+        _ => &[],
+    }
+}
+
 /// What is never shown of a key that keeps its secret.
 pub(crate) const SECRETS: &[CK_ATTRIBUTE_TYPE] = &[
     CKA_VALUE,

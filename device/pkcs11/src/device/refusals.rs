@@ -18,6 +18,13 @@ pub(super) fn refused(error: &Error) -> Rv {
             KeystoreCode::Closed => CKR_TOKEN_NOT_RECOGNIZED,
             _ => CKR_DEVICE_ERROR,
         },
+        // The trusted screen's word.
+        Error::System { error, .. } => match error.as_str() {
+            "wrong_pin" => CKR_PIN_INCORRECT,
+            "throttled" => CKR_PIN_LOCKED,
+            "cancelled" => CKR_FUNCTION_CANCELED,
+            _ => CKR_DEVICE_ERROR,
+        },
         Error::Unreachable { .. } => CKR_DEVICE_REMOVED,
         Error::Tee(error) => return unanswered(error),
         _ => CKR_DEVICE_ERROR,

@@ -1,5 +1,5 @@
-//! Functions that this module does not have: signatures that bring their message back, messages
-//! under a key that stays chosen, and the parallel sessions of old.
+//! Functions that this module does not have: messages in parts under a key that stays chosen, and the
+//! parallel sessions of old.
 
 use crate::border::guard;
 use crate::error::{Result, fail};
@@ -37,28 +37,12 @@ absent! {
 
 absent! {
     CKR_FUNCTION_NOT_SUPPORTED:
-    C_SignRecoverInit(*mut CK_MECHANISM, CK_OBJECT_HANDLE);
-    C_SignRecover(Bytes, CK_ULONG, Bytes, Length);
-    C_VerifyRecoverInit(*mut CK_MECHANISM, CK_OBJECT_HANDLE);
-    C_VerifyRecover(Bytes, CK_ULONG, Bytes, Length);
-    C_MessageEncryptInit(*mut CK_MECHANISM, CK_OBJECT_HANDLE);
-    C_EncryptMessage(Any, CK_ULONG, Bytes, CK_ULONG, Bytes, CK_ULONG, Bytes, Length);
     C_EncryptMessageBegin(Any, CK_ULONG, Bytes, CK_ULONG);
     C_EncryptMessageNext(Any, CK_ULONG, Bytes, CK_ULONG, Bytes, Length, CK_FLAGS);
-    C_MessageEncryptFinal();
-    C_MessageDecryptInit(*mut CK_MECHANISM, CK_OBJECT_HANDLE);
-    C_DecryptMessage(Any, CK_ULONG, Bytes, CK_ULONG, Bytes, CK_ULONG, Bytes, Length);
     C_DecryptMessageBegin(Any, CK_ULONG, Bytes, CK_ULONG);
     C_DecryptMessageNext(Any, CK_ULONG, Bytes, CK_ULONG, Bytes, Length, CK_FLAGS);
-    C_MessageDecryptFinal();
-    C_MessageSignInit(*mut CK_MECHANISM, CK_OBJECT_HANDLE);
-    C_SignMessage(Any, CK_ULONG, Bytes, CK_ULONG, Bytes, Length);
     C_SignMessageBegin(Any, CK_ULONG);
     C_SignMessageNext(Any, CK_ULONG, Bytes, CK_ULONG, Bytes, Length);
-    C_MessageSignFinal();
-    C_MessageVerifyInit(*mut CK_MECHANISM, CK_OBJECT_HANDLE);
-    C_VerifyMessage(Any, CK_ULONG, Bytes, CK_ULONG, Bytes, CK_ULONG);
     C_VerifyMessageBegin(Any, CK_ULONG);
     C_VerifyMessageNext(Any, CK_ULONG, Bytes, CK_ULONG, Bytes, CK_ULONG);
-    C_MessageVerifyFinal();
 }

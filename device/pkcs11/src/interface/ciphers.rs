@@ -92,9 +92,11 @@ functions! {
         let object = module.object(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))?;
         let attributes = object.attributes();
         usable(&attributes, CKA_DECRYPT, mechanism.entry)?;
-        let key = module.key(&object)?;
+        let (key, login) = (module.key(&object)?, attributes.flag(CKA_ALWAYS_AUTHENTICATE));
         operation::begin(slot, || match attributes.class() {
-            CKO_PRIVATE_KEY => schemes::decrypt(&mechanism, &attributes, key),
+            CKO_PRIVATE_KEY => {
+                Ok(schemes::decrypt(&mechanism, &attributes, key)?.with_login(login))
+            }
             _ => schemes::cipher(&mechanism, Direction::Decrypt, &*key),
         })
     }

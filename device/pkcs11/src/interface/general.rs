@@ -118,7 +118,7 @@ functions! {
         label: *mut CK_UTF8CHAR,
     ) {
         let module = Module::slot(slot)?;
-        let pin = new_pin(pin(officer, length)?)?;
+        let pin = long_enough(pin(officer, length)?.ok_or(Rv(CKR_ARGUMENTS_BAD))?)?;
         let label = array(label, 32, 32)?;
         let label = std::str::from_utf8(label).map_err(|_| Rv(CKR_ARGUMENTS_BAD))?;
         ensure(module.all_sessions().is_empty(), CKR_SESSION_EXISTS)?;
@@ -127,17 +127,17 @@ functions! {
         Ok(())
     }
 
-    /// `C_InitPIN` (5.5.8).
+    /// `C_InitPIN` (5.5.8). Without a PIN, the screen lock's counts from now on.
     fn C_InitPIN(session: CK_SESSION_HANDLE, new: *mut CK_UTF8CHAR, length: CK_ULONG) {
         let module = Module::get()?;
         let session = module.session(session)?;
-        let new = new_pin(pin(new, length)?)?;
+        let new = pin(new, length)?.map(long_enough).transpose()?;
         ensure(session.writes, CKR_SESSION_READ_ONLY)?;
         let secret = module.login_secret(Role::Officer).ok_or(Rv(CKR_USER_NOT_LOGGED_IN))?;
         module.token.set_pin(Role::User, &secret, new)
     }
 
-    /// `C_SetPIN` (5.5.9): of who is logged in, or the user's.
+    /// `C_SetPIN` (5.5.9): of who is logged in, or the user's. No PIN is the screen lock's.
     fn C_SetPIN(
         session: CK_SESSION_HANDLE,
         old: *mut CK_UTF8CHAR,
@@ -147,10 +147,11 @@ functions! {
     ) {
         let module = Module::get()?;
         let session = module.session(session)?;
-        let old = pin(old, old_length)?.ok_or(Rv(CKR_ARGUMENTS_BAD))?;
-        let new = new_pin(pin(new, new_length)?)?;
+        let old = pin(old, old_length)?;
+        let new = pin(new, new_length)?.map(long_enough).transpose()?;
         ensure(session.writes, CKR_SESSION_READ_ONLY)?;
         let role = module.role().unwrap_or(Role::User);
+        ensure(new.is_some() || role == Role::User, CKR_ARGUMENTS_BAD)?;
         let secret = module.token.log_in(role, old)?;
         module.token.set_pin(role, &secret, new)
     }
@@ -187,8 +188,7 @@ pub(super) unsafe fn list<T: Copy>(all: &[T], at: *mut T, count: &mut CK_ULONG) 
 }
 
 /// A PIN that is to be.
-fn new_pin(pin: Option<&[u8]>) -> Result<&[u8]> {
-    let pin = pin.ok_or(Rv(CKR_ARGUMENTS_BAD))?;
+fn long_enough(pin: &[u8]) -> Result<&[u8]> {
     ensure(pin.len() >= MIN_PIN_BYTES, CKR_PIN_LEN_RANGE)?;
     Ok(pin)
 }
@@ -224,6 +224,7 @@ fn token_flags(status: &Status) -> CK_FLAGS {
     let mut set = |holds: bool, flag| flags |= if holds { flag } else { 0 };
     set(status.initialised, CKF_TOKEN_INITIALIZED);
     set(status.user.set, CKF_USER_PIN_INITIALIZED);
+    set(status.user.on_screen, CKF_PROTECTED_AUTHENTICATION_PATH);
     let low = |pin: PinState| pin.set && pin.attempts < pin.limit;
     for (pin, counts, last, locked) in [
         (status.user, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED),

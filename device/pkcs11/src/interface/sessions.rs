@@ -3,6 +3,7 @@
 use crate::border::{Output, functions, pin, place};
 use crate::error::{Result, Rv, ensure, fail};
 use crate::module::{Module, SLOT};
+use crate::session::Session;
 use crate::token::Role;
 use cryptoki_sys::*;
 
@@ -119,13 +120,22 @@ functions! {
 
 fn log_in(session: CK_SESSION_HANDLE, user: CK_USER_TYPE, pin: Option<&[u8]>) -> Result<()> {
     let module = Module::get()?;
-    module.session(session)?;
+    let session = module.session(session)?;
     let role = match user {
         CKU_SO => Role::Officer,
         CKU_USER => Role::User,
-        // No key asks for a login of its own.
-        CKU_CONTEXT_SPECIFIC => return fail(CKR_OPERATION_NOT_INITIALIZED),
+        CKU_CONTEXT_SPECIFIC => return log_in_once(module, &session, pin),
         _ => return fail(CKR_USER_TYPE_INVALID),
     };
-    module.log_in(role, pin.ok_or(Rv(CKR_ARGUMENTS_BAD))?)
+    module.log_in(role, pin)
+}
+
+/// A login for the operation that waits for one.
+fn log_in_once(module: &Module, session: &Session, pin: Option<&[u8]>) -> Result<()> {
+    let mut operations = session.operations();
+    let active = operations.waiting_for_login().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+    ensure(module.role() == Some(Role::User), CKR_USER_NOT_LOGGED_IN)?;
+    module.token.log_in(Role::User, pin)?;
+    active.wants_login = false;
+    Ok(())
 }

@@ -24,8 +24,9 @@ functions! {
         let object = module.object(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))?;
         let attributes = object.attributes();
         usable(&attributes, CKA_SIGN, mechanism.entry)?;
-        let key = module.key(&object)?;
-        operation::begin(slot, || schemes::sign(&mechanism, &attributes, key))
+        let (key, login) = (module.key(&object)?, attributes.flag(CKA_ALWAYS_AUTHENTICATE));
+        let begin = || schemes::sign(&mechanism, &attributes, key);
+        operation::begin(slot, || Ok(begin()?.with_login(login)))
     }
 
     /// `C_Sign` (5.13.2).
@@ -64,6 +65,75 @@ functions! {
         started(slot)?;
         let output = checked(slot, Output::new(signature, length))?;
         operation::finish(slot, &output)
+    }
+
+    /// `C_SignRecoverInit` (5.13.5).
+    fn C_SignRecoverInit(
+        session: CK_SESSION_HANDLE,
+        mechanism: *mut CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+    ) {
+        let module = Module::get()?;
+        let session = module.session(session)?;
+        let slot = &mut session.operations().sign_recover;
+        let Some(mechanism) = mechanism_or_cancel(slot, mechanism)? else { return Ok(()) };
+        mechanism.scheme(CKF_SIGN_RECOVER)?;
+        let object = module.object(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))?;
+        let attributes = object.attributes();
+        usable(&attributes, CKA_SIGN_RECOVER, mechanism.entry)?;
+        let (key, login) = (module.key(&object)?, attributes.flag(CKA_ALWAYS_AUTHENTICATE));
+        let begin = || schemes::sign(&mechanism, &attributes, key);
+        operation::begin(slot, || Ok(begin()?.with_login(login)))
+    }
+
+    /// `C_SignRecover` (5.13.6).
+    fn C_SignRecover(
+        session: CK_SESSION_HANDLE,
+        data: *mut CK_BYTE,
+        length: CK_ULONG,
+        signature: *mut CK_BYTE,
+        signature_length: *mut CK_ULONG,
+    ) {
+        let session = Module::get()?.session(session)?;
+        let slot = &mut session.operations().sign_recover;
+        started(slot)?;
+        let output = checked(slot, Output::new(signature, signature_length))?;
+        let data = checked(slot, bytes(data, length))?;
+        operation::once(slot, data, &output)
+    }
+
+    /// `C_VerifyRecoverInit` (5.14.5).
+    fn C_VerifyRecoverInit(
+        session: CK_SESSION_HANDLE,
+        mechanism: *mut CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+    ) {
+        let module = Module::get()?;
+        let session = module.session(session)?;
+        let slot = &mut session.operations().verify_recover;
+        let Some(mechanism) = mechanism_or_cancel(slot, mechanism)? else { return Ok(()) };
+        mechanism.scheme(CKF_VERIFY_RECOVER)?;
+        let object = module.object(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))?;
+        let attributes = object.attributes();
+        usable(&attributes, CKA_VERIFY_RECOVER, mechanism.entry)?;
+        let key = PublicKey::from_attributes(&attributes)?;
+        operation::begin(slot, || schemes::recover(&mechanism, key))
+    }
+
+    /// `C_VerifyRecover` (5.14.6).
+    fn C_VerifyRecover(
+        session: CK_SESSION_HANDLE,
+        signature: *mut CK_BYTE,
+        length: CK_ULONG,
+        data: *mut CK_BYTE,
+        data_length: *mut CK_ULONG,
+    ) {
+        let session = Module::get()?.session(session)?;
+        let slot = &mut session.operations().verify_recover;
+        started(slot)?;
+        let output = checked(slot, Output::new(data, data_length))?;
+        let signature = checked(slot, bytes(signature, length))?;
+        operation::once(slot, signature, &output)
     }
 
     /// `C_VerifyInit` (5.14.1).

@@ -6,6 +6,7 @@ use super::ciphers::*;
 use super::digests::*;
 use super::general::*;
 use super::keys::*;
+use super::messages::*;
 use super::objects::*;
 use super::sessions::*;
 use super::signatures::*;

@@ -2,6 +2,7 @@
 
 use super::{Entry, Mechanism, Scheme, hash_named};
 use crate::border::{MAX_VALUE_BYTES, array, place};
+use crate::cmac::BLOCK_BYTES;
 use crate::error::{Result, Rv, ensure, fail};
 use crypto::hash::Hash;
 use cryptoki_sys::*;
@@ -13,6 +14,8 @@ pub(crate) enum Parameters {
     None,
     /// An initial vector, of a block.
     Iv(Vec<u8>),
+    /// An initial counter, of a block, and how many bytes there are before it comes back.
+    Counter { iv: Vec<u8>, most: u64 },
     /// What GCM needs.
     Gcm { iv: Vec<u8>, aad: Vec<u8>, tag_bytes: usize },
     /// What OAEP needs.
@@ -23,6 +26,26 @@ pub(crate) enum Parameters {
     Tag(usize),
     /// A peer's point, and what becomes of the common secret.
     Agree { kdf: Kdf, shared: Vec<u8>, point: Vec<u8> },
+    /// What HKDF needs.
+    Hkdf(Hkdf),
+}
+
+/// A derivation by HKDF (RFC 5869).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hkdf {
+    pub(crate) extract: bool,
+    pub(crate) expand: bool,
+    pub(crate) hash: Hash,
+    pub(crate) salt: Salt,
+    pub(crate) info: Vec<u8>,
+}
+
+/// The salt of the extraction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Salt {
+    None,
+    Data(Vec<u8>),
+    Key(CK_OBJECT_HANDLE),
 }
 
 /// What becomes of a secret that two keys agreed on.
@@ -103,25 +126,59 @@ unsafe fn parameters(entry: &Entry, raw: &Raw) -> Result<Parameters> {
             Scheme::Cbc(_) | Scheme::CbcPad(_) => raw.iv(16),
             Scheme::Ctr => {
                 let ctr: CK_AES_CTR_PARAMS = raw.read()?;
-                // Fewer bits would let the counter come back to where it was.
-                ensure(ctr.ulCounterBits == 128, INVALID)?;
-                Ok(Parameters::Iv(ctr.cb.to_vec()))
+                ensure((1..=128).contains(&ctr.ulCounterBits), INVALID)?;
+                let most = before_wrap(u128::from_be_bytes(ctr.cb), ctr.ulCounterBits as u32);
+                Ok(Parameters::Counter { iv: ctr.cb.to_vec(), most })
             }
             Scheme::Gcm => gcm(&raw.read()?),
             Scheme::RsaOaep => oaep(&raw.read()?),
             Scheme::RsaPss(named) => pss(named, &raw.read()?),
             Scheme::Ecdh => agree(&raw.read()?),
-            Scheme::Hmac(hash) => hmac(entry, hash, raw),
+            Scheme::Hmac(hash) => mac(entry, hash.bytes(), raw),
+            Scheme::Cmac => mac(entry, BLOCK_BYTES, raw),
+            Scheme::Hkdf => hkdf(&raw.read()?),
             Scheme::EdDsa if raw.length != 0 => eddsa(&raw.read()?),
             _ => raw.none(),
         }
     }
 }
 
+/// Bytes until a counter of so many bits would come back to where it was.
+fn before_wrap(initial: u128, bits: u32) -> u64 {
+    let largest = u128::MAX >> (128 - bits);
+    let blocks = (largest - (initial & largest)).saturating_add(1);
+    u64::try_from(blocks.saturating_mul(16)).unwrap_or(u64::MAX)
+}
+
 /// # Safety
 /// As [`Mechanism::read`].
-unsafe fn hmac(entry: &Entry, hash: Hash, raw: &Raw) -> Result<Parameters> {
+unsafe fn hkdf(hkdf: &CK_HKDF_PARAMS) -> Result<Parameters> {
+    let flag = |flag| match flag {
+        CK_FALSE => Ok(false),
+        CK_TRUE => Ok(true),
+        _ => fail(INVALID),
+    };
+    let (extract, expand) = (flag(hkdf.bExtract)?, flag(hkdf.bExpand)?);
+    ensure(extract || expand, INVALID)?;
+    let salt = match hkdf.ulSaltType {
+        _ if !extract => Salt::None,
+        CKF_HKDF_SALT_NULL => Salt::None,
+        // SAFETY: the caller's promise.
+        CKF_HKDF_SALT_DATA => Salt::Data(unsafe { copied(hkdf.pSalt, hkdf.ulSaltLen)? }),
+        CKF_HKDF_SALT_KEY => Salt::Key(hkdf.hSaltKey),
+        _ => return fail(INVALID),
+    };
+    let hash = hash_named(hkdf.prfHashMechanism)?;
+    // SAFETY: the caller's promise.
+    let info = unsafe { copied(hkdf.pInfo, hkdf.ulInfoLen)? };
+    Ok(Parameters::Hkdf(Hkdf { extract, expand, hash, salt, info }))
+}
+
+/// # Safety
+/// As [`Mechanism::read`].
+unsafe fn mac(entry: &Entry, whole_bytes: usize, raw: &Raw) -> Result<Parameters> {
     let general = [
+        CKM_AES_CMAC_GENERAL,
         CKM_SHA_1_HMAC_GENERAL,
         CKM_SHA224_HMAC_GENERAL,
         CKM_SHA256_HMAC_GENERAL,
@@ -134,7 +191,7 @@ unsafe fn hmac(entry: &Entry, hash: Hash, raw: &Raw) -> Result<Parameters> {
     // SAFETY: the caller's promise.
     let bytes: CK_ULONG = unsafe { raw.read()? };
     // KeyMint makes no tag of less than 64 bits.
-    ensure((8..=hash.bytes() as CK_ULONG).contains(&bytes), INVALID)?;
+    ensure((8..=whole_bytes as CK_ULONG).contains(&bytes), INVALID)?;
     Ok(Parameters::Tag(bytes as usize))
 }
 

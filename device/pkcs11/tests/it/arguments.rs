@@ -1,7 +1,10 @@
 //! Hostile arguments to every function: nulls, lengths that nobody means, wrong handles, wrong
 //! order; from several threads. Each gives a code; nothing crashes.
 
-use crate::calls::{call, ec_pair, functions, logged_in, ok, open, template, try_generate};
+use crate::calls::{
+    call, ec_pair, functions, logged_in, mechanism, ok, open, template, try_generate,
+};
+use crate::forks::in_a_fork;
 use cryptoki_sys::*;
 use std::ptr::null_mut;
 
@@ -252,6 +255,24 @@ fn s3_2_hostile_arguments_from_several_threads_crash_nothing() {
     // What was well before works on.
     let mut info = CK_SESSION_INFO::default();
     ok!(C_GetSessionInfo(session, &raw mut info));
+}
+
+#[test]
+fn s3_2_hostile_arguments_in_a_forks_child_crash_neither() {
+    let (_turn, session) = logged_in();
+    let known = handles(session);
+    let mut how = mechanism(CKM_ECDSA);
+    ok!(C_SignInit(session, &raw mut how, known[6]));
+    assert!(in_a_fork(|| {
+        // With what is its parent's, and not initialised; then with what is its own.
+        storm(0x5eed, 10_000, &known, ENDS);
+        ok!(C_Initialize(null_mut()));
+        storm(0xfeed, 10_000, &known, ENDS);
+        call!(C_Finalize(null_mut())) == CKR_OK
+    }));
+    let (mut out, mut length) = ([0u8; 64], 64);
+    let at = out.as_mut_ptr();
+    ok!(C_Sign(session, at, 32, at, &raw mut length));
 }
 
 #[test]

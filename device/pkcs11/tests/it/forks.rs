@@ -5,7 +5,7 @@ use cryptoki_sys::*;
 use std::ptr::null_mut;
 
 /// Runs `child` in a fork; it says whether all was well.
-fn in_a_fork(child: impl FnOnce() -> bool) -> bool {
+pub(crate) fn in_a_fork(child: impl FnOnce() -> bool) -> bool {
     // SAFETY: the child calls what is under test, and leaves without unwinding.
     match unsafe { libc::fork() } {
         -1 => panic!("fork: {}", std::io::Error::last_os_error()),

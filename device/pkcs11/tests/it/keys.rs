@@ -166,13 +166,14 @@ fn templates_that_say_too_little_too_much_or_nonsense_are_refused() {
     assert_eq!(pair(ec(), template().bytes(0x4000_0000, b"x")), Some(CKR_ATTRIBUTE_TYPE_INVALID));
     assert_eq!(pair(ec(), template().flag(CKA_LOCAL, true)), Some(CKR_ATTRIBUTE_READ_ONLY));
     assert_eq!(pair(ec(), template().flag(CKA_ENCRYPT, true)), Some(CKR_ATTRIBUTE_TYPE_INVALID));
-    assert_eq!(
-        pair(ec(), template().flag(CKA_ALWAYS_AUTHENTICATE, true)),
-        Some(CKR_ATTRIBUTE_VALUE_INVALID)
-    );
-    let bits = template().number(CKA_MODULUS_BITS, 1024);
-    let weak = try_pair(session, CKM_RSA_PKCS_KEY_PAIR_GEN, &bits, &template());
-    assert_eq!(weak.err(), Some(CKR_KEY_SIZE_RANGE));
+    let open = template().flag(CKA_ALWAYS_AUTHENTICATE, true).flag(CKA_PRIVATE, false);
+    assert_eq!(pair(ec(), open), Some(CKR_TEMPLATE_INCONSISTENT));
+    for (bits, in_token) in [(1024, true), (1023, false), (512, false), (8192, false)] {
+        let public = template().number(CKA_MODULUS_BITS, bits);
+        let private = template().flag(CKA_TOKEN, in_token);
+        let weak = try_pair(session, CKM_RSA_PKCS_KEY_PAIR_GEN, &public, &private);
+        assert_eq!(weak.err(), Some(CKR_KEY_SIZE_RANGE), "{bits}");
+    }
     for length in [0, 15, 33, CK_ULONG::MAX] {
         let wanted = template().number(CKA_VALUE_LEN, length);
         let refused = try_generate(session, CKM_AES_KEY_GEN, &wanted);

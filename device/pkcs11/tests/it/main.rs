@@ -2,8 +2,10 @@
 
 mod arguments;
 mod calls;
+mod derived;
 mod forks;
 mod keys;
 mod memory;
+mod messages;
 mod operations;
 mod pins;

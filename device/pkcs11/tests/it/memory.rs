@@ -14,7 +14,8 @@ const ATTEMPTS: u32 = 3;
 #[derive(Default)]
 struct State {
     label: String,
-    pins: BTreeMap<Role, (Vec<u8>, u32)>,
+    /// `None`: the screen lock's, which is always right here.
+    pins: BTreeMap<Role, (Option<Vec<u8>>, u32)>,
     secret: Option<TokenSecret>,
     entries: BTreeMap<EntryId, Stored>,
     made: u64,
@@ -62,7 +63,9 @@ impl Token for Memory {
         let state = self.lock();
         let pin = |role| {
             let attempts = state.pins.get(&role).map_or(0, |pin| pin.1);
-            PinState { set: state.pins.contains_key(&role), attempts, limit: ATTEMPTS }
+            let on_screen = state.pins.get(&role).is_some_and(|pin| pin.0.is_none());
+            let set = state.pins.contains_key(&role);
+            PinState { set, attempts, limit: ATTEMPTS, on_screen }
         };
         Ok(Status {
             label: state.label.clone(),
@@ -75,31 +78,31 @@ impl Token for Memory {
 
     fn initialise(&self, pin: &[u8], label: &str) -> Result<()> {
         if self.lock().secret.is_some() {
-            self.log_in(Role::Officer, pin)?;
+            self.log_in(Role::Officer, Some(pin))?;
         }
         *self.lock() = State {
             label: label.to_owned(),
-            pins: [(Role::Officer, (pin.to_vec(), ATTEMPTS))].into(),
+            pins: [(Role::Officer, (Some(pin.to_vec()), ATTEMPTS))].into(),
             secret: Some(Secret::random()),
             ..State::default()
         };
         Ok(())
     }
 
-    fn log_in(&self, role: Role, pin: &[u8]) -> Result<TokenSecret> {
+    fn log_in(&self, role: Role, pin: Option<&[u8]>) -> Result<TokenSecret> {
         let mut state = self.lock();
         let (right, attempts) =
             state.pins.get_mut(&role).ok_or(Rv(CKR_USER_PIN_NOT_INITIALIZED))?;
         *attempts = attempts.checked_sub(1).ok_or(Rv(CKR_PIN_LOCKED))?;
-        if right != pin {
+        if right.as_deref() != pin {
             return Err(Rv(CKR_PIN_INCORRECT));
         }
         *attempts = ATTEMPTS;
         Ok(state.secret.as_ref().expect("a token that was made").duplicate())
     }
 
-    fn set_pin(&self, role: Role, _: &TokenSecret, pin: &[u8]) -> Result<()> {
-        self.lock().pins.insert(role, (pin.to_vec(), ATTEMPTS));
+    fn set_pin(&self, role: Role, _: &TokenSecret, pin: Option<&[u8]>) -> Result<()> {
+        self.lock().pins.insert(role, (pin.map(<[u8]>::to_vec), ATTEMPTS));
         Ok(())
     }
 

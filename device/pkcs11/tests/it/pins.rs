@@ -71,6 +71,31 @@ fn a_pin_is_changed_by_who_knows_it() {
 }
 
 #[test]
+fn s3_2_the_screen_locks_pin_is_asked_for_by_the_device_and_given_by_no_program() {
+    let _turn = Turn::new();
+    make_token();
+    let session = open(true);
+    assert_eq!(flags() & CKF_PROTECTED_AUTHENTICATION_PATH, 0);
+    assert_eq!(call!(C_Login(session, CKU_USER, null_mut(), 4)), CKR_ARGUMENTS_BAD);
+    log_in(session, CKU_SO, SO_PIN, CKR_OK);
+    ok!(C_InitPIN(session, null_mut(), 0));
+    assert_ne!(flags() & CKF_PROTECTED_AUTHENTICATION_PATH, 0);
+    ok!(C_Logout(session));
+    log_in(session, CKU_USER, PIN, CKR_PIN_INCORRECT);
+    ok!(C_Login(session, CKU_USER, null_mut(), 0));
+    // And back to one of the program's.
+    ok!(C_SetPIN(session, null_mut(), 0, PIN.as_ptr().cast_mut(), len(PIN)));
+    assert_eq!(flags() & CKF_PROTECTED_AUTHENTICATION_PATH, 0);
+    ok!(C_Logout(session));
+    log_in(session, CKU_USER, PIN, CKR_OK);
+    ok!(C_Logout(session));
+    // The officer's is a program's always.
+    log_in(session, CKU_SO, SO_PIN, CKR_OK);
+    let officer = call!(C_SetPIN(session, SO_PIN.as_ptr().cast_mut(), len(SO_PIN), null_mut(), 0));
+    assert_eq!(officer, CKR_ARGUMENTS_BAD);
+}
+
+#[test]
 fn a_login_is_everybodys_and_ends_with_the_last_session() {
     let (_turn, session) = logged_in();
     let other = open(false);

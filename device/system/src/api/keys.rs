@@ -29,6 +29,7 @@ const MAX_JSON_BYTES: usize = 2 * MAX_DATA_BYTES + (256 << 10);
 pub(super) fn router() -> Router<Arc<Device>> {
     Router::new()
         .route("/v1/keys", get(list).delete(delete))
+        .route("/v1/keys/details", get(details))
         .route("/v1/keys/show", get(show))
         .route("/v1/keys/generate", post(generate))
         .route("/v1/keys/import", post(import))
@@ -137,6 +138,16 @@ async fn list(
 ) -> Result<Response, Error> {
     let ListQuery { prefix, after, limit } = query(asked)?;
     let page = told(&device, move |it| it.list(&by, &prefix, &after, limit)).await?;
+    Ok(page.into_response())
+}
+
+async fn details(
+    State(device): Shared,
+    Asker(by): Asker,
+    asked: Asked<ListQuery>,
+) -> Result<Response, Error> {
+    let ListQuery { prefix, after, limit } = query(asked)?;
+    let page = told(&device, move |it| it.details(&by, &prefix, &after, limit)).await?;
     Ok(page.into_response())
 }
 
