@@ -84,13 +84,13 @@ pub(crate) unsafe fn bytes<'a>(at: *const CK_BYTE, length: CK_ULONG) -> Result<&
     unsafe { array(at, length, MAX_INPUT_BYTES) }
 }
 
-/// A PIN; `None` where the caller passes none, for a device that asks for it itself.
+/// A PIN; `None` where the caller passes none or an empty one, for a device that asks for it itself.
 ///
 /// # Safety
 /// As [`array`].
 pub(crate) unsafe fn pin<'a>(at: *const CK_BYTE, length: CK_ULONG) -> Result<Option<&'a [u8]>> {
-    if at.is_null() {
-        return ensure(length == 0, CKR_ARGUMENTS_BAD).map(|()| None);
+    if length == 0 {
+        return Ok(None);
     }
     ensure(length <= MAX_PIN_BYTES as CK_ULONG, CKR_PIN_LEN_RANGE)?;
     // SAFETY: the caller's promise.

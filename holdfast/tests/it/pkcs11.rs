@@ -39,6 +39,8 @@ fn s3_2_strangers_use_keys_of_the_tee_as_the_page_says() {
         "token=phone;id=%02;object=tls;type=private",
         "CKA_NEVER_EXTRACTABLE; CKA_SENSITIVE",
         "wrapped 24 bytes",
+        "CKR_PIN_INCORRECT",
+        "Verified OK",
     ] {
         assert!(said.contains(due), "{due:?} is missing in what was said:\n{said}");
     }

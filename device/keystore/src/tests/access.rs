@@ -204,6 +204,18 @@ fn thousands_are_listed_in_pages_and_none_is_missed_or_told_twice() {
     };
     let everything = all("");
     assert!(everything.is_sorted());
+    // With everything about them, a hundred at a time.
+    let (mut details, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = bench.keystore.details(&me, "b", &after, 1000).unwrap();
+        assert!(page.keys.len() <= 100);
+        details.extend(page.keys.into_iter().map(|info| info.alias));
+        match page.next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    assert_eq!(details, all("b"));
     assert_eq!(everything.iter().collect::<BTreeSet<_>>().len(), KEYS);
     assert_eq!((everything.len(), all("a").len(), all("c").len()), (KEYS, KEYS / 3, 0));
 }

@@ -106,8 +106,6 @@ impl Pin {
 
     /// The token's secret, at the cost of an attempt.
     fn open(&self, keystore: &Keystore, role: Role, pin: Option<&[u8]>) -> Result<TokenSecret> {
-        // Some programs pass an empty PIN where they have none.
-        let pin = pin.filter(|pin| !pin.is_empty());
         match (self.on_screen, pin) {
             (false, None) => return fail(CKR_ARGUMENTS_BAD),
             // The screen lock's PIN is no program's to know.

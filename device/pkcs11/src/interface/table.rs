@@ -13,6 +13,7 @@ use super::signatures::*;
 use crate::border::{guard, place};
 use crate::error::{Result, ensure, fail};
 use cryptoki_sys::*;
+use std::cell::UnsafeCell;
 use std::ffi::CStr;
 
 macro_rules! list {
@@ -77,9 +78,12 @@ const fn interface(list: *const std::ffi::c_void) -> CK_INTERFACE {
     }
 }
 
-/// The newest first: it is the default.
-static INTERFACES: Fixed<[CK_INTERFACE; 2]> =
-    Fixed([interface((&raw const NEW_LIST).cast()), interface((&raw const OLD_LIST).cast())]);
+/// The newest first: it is the default. In memory that can be written to: older releases of
+/// `pkcs11-spy`, which many debug with, put their own list into what they are given.
+static INTERFACES: Fixed<UnsafeCell<[CK_INTERFACE; 2]>> = Fixed(UnsafeCell::new([
+    interface((&raw const NEW_LIST).cast()),
+    interface((&raw const OLD_LIST).cast()),
+]));
 
 /// `C_GetFunctionList` (5.4.4): for programs of 2.40.
 ///
@@ -103,8 +107,8 @@ pub unsafe extern "C" fn C_GetInterfaceList(
     interfaces: *mut CK_INTERFACE,
     count: *mut CK_ULONG,
 ) -> CK_RV {
-    // SAFETY: the caller's promise.
-    guard(|| unsafe { list(&INTERFACES.0, interfaces, place(count)?) })
+    // SAFETY: the caller's promise; nobody here writes to the list.
+    guard(|| unsafe { list(&*INTERFACES.0.get(), interfaces, place(count)?) })
 }
 
 /// `C_GetInterface` (5.4.6).
@@ -127,14 +131,14 @@ pub unsafe extern "C" fn C_GetInterface(
         ensure(named, CKR_FUNCTION_FAILED)?;
         // SAFETY: the caller's promise.
         let version = if version.is_null() { None } else { Some(*unsafe { place(version)? }) };
-        let found = found(version, flags)?;
-        *interface = std::ptr::from_ref(found).cast_mut();
+        *interface = INTERFACES.0.get().cast::<CK_INTERFACE>().wrapping_add(found(version, flags)?);
         Ok(())
     })
 }
 
-fn found(version: Option<CK_VERSION>, flags: CK_FLAGS) -> Result<&'static CK_INTERFACE> {
-    let [new, old] = &INTERFACES.0;
+/// Which of the interfaces.
+fn found(version: Option<CK_VERSION>, flags: CK_FLAGS) -> Result<usize> {
+    let (new, old) = (0, 1);
     if flags & !CKF_INTERFACE_FORK_SAFE != 0 {
         return fail(CKR_FUNCTION_FAILED);
     }
