@@ -244,6 +244,35 @@ fn what_cannot_be_judged_says_why() {
 }
 
 #[test]
+fn s3_2_a_chain_is_read_as_people_leave_it_and_no_further_than_it_may_be() {
+    let bench = Bench::new();
+    let (chain, _) = bench.attest(|_| {});
+    let text = pem::encode(&chain);
+    let root = bench.folder.path().join("root.pem");
+    let time = NOW.to_string();
+    let options = ["--roots", root.to_str().unwrap(), "--time", &time];
+    let joined = text.replace("-----END CERTIFICATE-----\n", "-----END CERTIFICATE-----");
+    for text in [format!("\u{feff}{text}"), joined, text.replace('\n', "\r")] {
+        let (code, said) = verify(&bench.put("chain.pem", &text), &options);
+        assert_eq!((code, &said["verdict"]), (Some(0), &"accepted".into()), "{text:.40}");
+    }
+    std::fs::write(bench.folder.path().join("chain.der"), &chain[0]).unwrap();
+    for (file, detail) in [
+        (bench.folder.path().join("chain.der"), "DER"),
+        (PathBuf::from("/dev/zero"), "larger than 4 MiB"),
+        (PathBuf::from("/dev/null"), "no certificate"),
+    ] {
+        let (code, said) = verify(&file, &options);
+        assert_eq!((code, &said["reason"]), (Some(1), &"MALFORMED_CHAIN".into()));
+        assert!(said["detail"].as_str().unwrap().contains(detail), "{said}");
+    }
+    let file = bench.put("chain.pem", &text);
+    let endless = ["attest", "verify", file.to_str().unwrap(), "--status", "/dev/zero"];
+    let output = holdfast(&endless);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
 fn s3_2_real_phones_are_shown_as_googles_verifier_shows_them() {
     let Some(data) = test_data("keystore-tee/attestation/android-keyattestation/testdata") else {
         return;
