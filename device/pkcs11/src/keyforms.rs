@@ -22,9 +22,15 @@ const CURVES: &[(&str, Algorithm)] = &[
     ("1.3.101.110", Algorithm::X25519),
 ];
 
+/// What OpenSC 0.23 passes for `EC:curve25519`: a PrintableString whose length is one too many.
+const OPENSC_CURVE_25519: &[u8] = b"\x13\x0bcurve25519";
+
 /// The curve that `CKA_EC_PARAMS` names.
 pub(crate) fn curve(params: &[u8]) -> Result<Algorithm> {
     let unknown = Rv(CKR_CURVE_NOT_SUPPORTED);
+    if params == OPENSC_CURVE_25519 {
+        return Ok(Algorithm::X25519);
+    }
     if let Ok(name) = PrintableStringRef::from_der(params) {
         return match name.as_str() {
             "edwards25519" => Ok(Algorithm::Ed25519),

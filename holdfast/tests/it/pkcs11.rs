@@ -51,8 +51,8 @@ fn s3_2_strangers_use_keys_of_the_tee_as_the_page_says() {
 /// A PIN that was tried too often opens nothing, right or wrong, until the officer sets one.
 fn guessing_ends(reader: &mut Reader) {
     let login = r#"pkcs11-tool --module "$MODULE" --login --list-objects --pin"#;
-    let guesses = reader
-        .types(&format!("for guess in 1 2 3 4 5 6 7 8 9 10; do {login} 000000 2>&1 || true; done"));
+    let guesses =
+        reader.types(&format!("for guess in $(seq 11); do {login} 000000 2>&1 || true; done"));
     assert!(guesses.contains("CKR_PIN_INCORRECT"), "{guesses}");
     assert!(guesses.contains("CKR_PIN_LOCKED"), "{guesses}");
     let right = reader.types(&format!("{login} 246810 2>&1 || true"));

@@ -149,6 +149,19 @@ fn keys_come_in_from_outside_and_work_in_the_token() {
 }
 
 #[test]
+fn curves_go_by_the_names_that_programs_give_them() {
+    let (_turn, session) = logged_in();
+    for params in [&b"\x13\x0acurve25519"[..], b"\x13\x0bcurve25519", b"\x06\x03\x2b\x65\x6e"] {
+        let public = template().bytes(CKA_EC_PARAMS, params);
+        let pair = try_pair(session, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, &public, &template());
+        assert!(pair.is_ok(), "{params:?}");
+    }
+    let other = template().bytes(CKA_EC_PARAMS, b"\x13\x0bcurve25518");
+    let refused = try_pair(session, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, &other, &template());
+    assert_eq!(refused.err(), Some(CKR_CURVE_NOT_SUPPORTED));
+}
+
+#[test]
 fn templates_that_say_too_little_too_much_or_nonsense_are_refused() {
     let (_turn, session) = logged_in();
     let pair = |public: crate::calls::Template, private| {
