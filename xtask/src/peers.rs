@@ -144,7 +144,7 @@ fn browser_packages() -> Result<()> {
 /// What the tests drive in Python: the most used client of the Transit API, PKCS #11, a WebAuthn
 /// relying party, readers of JSON Web Tokens and of mobile documents, of what is encrypted for
 /// them, and an encoder of DER.
-const PYTHON_PACKAGES: &[&str] = &["hvac", "python-pkcs11", "webauthn", "pyjwt[crypto]", "joserfc", "pymdoccbor", "pyasn1"];
+const PYTHON_PACKAGES: &[&str] = &["hvac", "python-pkcs11", "webauthn", "pyjwt[crypto]", "joserfc", "pymdoccbor", "pyasn1", "python-pkcs11==0.10.1", "pytest", "parameterized"];
 
 /// Python packages, in an environment of its own. A file in it says which are there.
 fn python_packages() -> Result<()> {
@@ -158,7 +158,13 @@ fn python_packages() -> Result<()> {
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     let pip = folder.join("bin/pip");
-    run(Command::new(pip).args(["install", "--quiet"]).args(PYTHON_PACKAGES))?;
+    run(Command::new(&pip).args(["install", "--quiet"]).args(PYTHON_PACKAGES))?;
+    let suites = folder.join("suites");
+    let source = ["download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest"];
+    run(Command::new(pip).args(source).arg(&suites).arg(PYTHON_SUITE))?;
+    for archive in find(&suites, "gz")? {
+        run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&suites))?;
+    }
     Ok(std::fs::write(list, due)?)
 }
 

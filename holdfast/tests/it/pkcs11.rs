@@ -48,6 +48,60 @@ fn s3_2_strangers_use_keys_of_the_tee_as_the_page_says() {
     reader.leaves();
 }
 
+/// What python-pkcs11 tests that this module does not have, and why.
+const NOT_HERE: &[&str] = &[
+    // The curves P-192 and Ed448.
+    "ECCTests::test_derive_key",
+    "ECCTests::test_sign_ed448",
+    // RSA with 512 bits.
+    "X509Tests::test_verify_certificate_rsa",
+];
+
+#[test]
+fn s3_2_python_pkcs11s_own_tests_pass_unchanged() {
+    let Some((module, python)) = prepared() else { return };
+    let Some(suite) = suite_of(&python) else {
+        assert!(std::env::var_os("CI").is_none(), "python-pkcs11's tests are absent");
+        eprintln!("not run: it needs python-pkcs11's source (`cargo xtask test` fetches it)");
+        return;
+    };
+    let home = state();
+    let mut reader = Reader::at(home.path());
+    reader.types("export HOLDFAST_STATE=$HOME/holdfast-keys\nholdfast device make");
+    reader.starts("holdfast device boot");
+    until_up("holdfast device boot", &home.path().join("holdfast-keys"));
+    let token = format!("pkcs11-tool --module {}", module.display());
+    reader.types(&format!(
+        "{token} --init-token --label suite --so-pin 12345678\n\
+         {token} --init-pin --login --login-type so --so-pin 12345678 --new-pin 246810"
+    ));
+    let left_out: String =
+        NOT_HERE.iter().map(|test| format!(" and not {}", named(test))).collect();
+    let said = reader.types(&format!(
+        "cp -r {}/tests . && PKCS11_MODULE={} PKCS11_TOKEN_LABEL=suite PKCS11_TOKEN_PIN=246810 \
+         PKCS11_TOKEN_SO_PIN=12345678 {} -m pytest -q -p no:cacheprovider tests -k 'test_{left_out}'",
+        suite.display(),
+        module.display(),
+        python.display(),
+    ));
+    let passed = said.lines().last().unwrap_or_default();
+    let count: u32 = passed.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
+    assert!(passed.contains(" passed") && count >= 100, "{said}");
+    reader.leaves();
+}
+
+/// A test as pytest's `-k` takes it.
+fn named(test: &str) -> String {
+    format!("({})", test.replace("::", " and "))
+}
+
+/// python-pkcs11's source distribution, beside the Python that has the package.
+fn suite_of(python: &Path) -> Option<PathBuf> {
+    let suites = python.parent()?.parent()?.join("suites");
+    let folders = std::fs::read_dir(suites).ok()?.flatten().map(|entry| entry.path());
+    folders.into_iter().find(|folder| folder.join("tests/test_rsa.py").is_file())
+}
+
 /// A PIN that was tried too often opens nothing, right or wrong, until the officer sets one.
 fn guessing_ends(reader: &mut Reader) {
     let login = r#"pkcs11-tool --module "$MODULE" --login --list-objects --pin"#;
