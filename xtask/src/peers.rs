@@ -144,7 +144,17 @@ fn browser_packages() -> Result<()> {
 /// What the tests drive in Python: the most used client of the Transit API, PKCS #11, a WebAuthn
 /// relying party, readers of JSON Web Tokens and of mobile documents, of what is encrypted for
 /// them, and an encoder of DER.
-const PYTHON_PACKAGES: &[&str] = &["hvac", "python-pkcs11", "webauthn", "pyjwt[crypto]", "joserfc", "pymdoccbor", "pyasn1", "python-pkcs11==0.10.1", "pytest", "parameterized"];
+const PYTHON_PACKAGES: &[&str] = &[
+    "hvac",
+    "webauthn",
+    "pyjwt[crypto]",
+    "joserfc",
+    "pymdoccbor",
+    "pyasn1",
+    "python-pkcs11==0.10.1",
+    "pytest",
+    "parameterized",
+];
 
 /// Python packages, in an environment of its own. A file in it says which are there.
 fn python_packages() -> Result<()> {
