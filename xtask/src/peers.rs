@@ -146,6 +146,7 @@ fn browser_packages() -> Result<()> {
 /// them, and an encoder of DER.
 const PYTHON_PACKAGES: &[&str] = &[
     "hvac",
+    PYTHON_SUITE,
     "webauthn",
     "pyjwt[crypto]",
     "joserfc",
@@ -155,6 +156,10 @@ const PYTHON_PACKAGES: &[&str] = &[
     "pytest",
     "parameterized",
 ];
+
+/// The package whose own tests are run unchanged: its source distribution lies in `suites` of the
+/// environment.
+const PYTHON_SUITE: &str = "python-pkcs11==0.10.1";
 
 /// Python packages, in an environment of its own. A file in it says which are there.
 fn python_packages() -> Result<()> {
