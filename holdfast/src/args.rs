@@ -1,5 +1,6 @@
 //! The command line: what a person can type.
 
+use crate::eid::args::Eid;
 use crate::keys::args::Keys;
 use crate::screen_lock::ScreenLock;
 use crate::tools::attest::Attest;
@@ -84,6 +85,9 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// An identity in a secure element: open it, show what you choose of it, give it up; be a reader
+    #[command(subcommand)]
+    Eid(Box<Eid>),
     /// Key attestation: what the certificates that a device made for a key prove
     #[command(subcommand)]
     Attest(Attest),
@@ -174,8 +178,8 @@ pub(crate) enum Cloud {
     /// Serve in the foreground until a signal
     ///
     /// One JSON line on standard output says where it listens. The first start makes its CA and
-    /// three credentials: maker.json to enrol devices, developer.json to push, attestation.json to
-    /// admit relying parties.
+    /// four credentials: maker.json to enrol devices, developer.json to push, attestation.json to
+    /// admit relying parties, clerk.json to register persons for an eID.
     #[command(after_help = EXITS)]
     Serve(ServeCloud),
 }

@@ -8,6 +8,7 @@ mod bootloader;
 mod commands;
 mod confirm;
 mod doctor;
+mod eid;
 mod exit;
 mod keys;
 mod programs;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Ota(command) => tools::ota::run(command),
         Command::Keys(command) => keys::run(&command),
         Command::Element { arguments } => commands::element(&arguments),
+        Command::Eid(command) => block_on(eid::run(*command)),
         Command::Attest(command) => tools::attest::run(command),
     };
     match ended {

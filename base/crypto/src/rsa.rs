@@ -513,6 +513,13 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_are_no_primes_make_no_key() {
+        for (p, q) in [(&[0xFF; 128][..], &[0xFF; 128][..]), (&[0; 128], &[1; 128]), (&[], &[3])] {
+            assert!(PrivateKey::from_primes(p, q, Floor::Bits2048).is_err());
+        }
+    }
+
+    #[test]
     fn small_keys_are_taken_only_where_legacy_is_said() {
         let small = PrivateKey::generate_legacy_1024().unwrap();
         let (pkcs8, spki) = (small.to_pkcs8().unwrap(), small.public().to_spki().unwrap());

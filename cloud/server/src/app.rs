@@ -8,6 +8,7 @@ use cloud_account::Accounts;
 use cloud_account::audit::Verdict;
 use cloud_account::outbox::Outbox;
 use cloud_attest::Attest;
+use cloud_eid::Issuer;
 use cloud_find::Find;
 use cloud_push::Push;
 use cloud_sync::Sync;
@@ -33,8 +34,10 @@ pub(crate) struct Services {
     pub(crate) find: Arc<Find>,
     pub(crate) sync: Arc<Sync>,
     pub(crate) update: Update,
+    pub(crate) eid: Issuer,
     pub(crate) maker: Credential,
     pub(crate) attestation_admin: Credential,
+    pub(crate) clerk: Credential,
     pub(crate) key_center: KeyCenterDoor,
     pub(crate) clock: Arc<dyn Clock>,
     /// Becomes true when the process is told to stop.
@@ -130,11 +133,19 @@ impl App {
             entropy: entropy.clone(),
         });
         let update = update.await?;
+        let eid = Issuer::open(cloud_eid::Foundation {
+            pool: pool.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            sealer: sealer.clone(),
+        });
+        let eid = eid.await?;
         let maker = Credential::load_or_make(&state.join("maker.json"), "maker", &*entropy)?;
         let developer =
             Credential::load_or_make(&state.join("developer.json"), "developer", &*entropy)?;
         let attestation_admin =
             Credential::load_or_make(&state.join("attestation.json"), "attestation", &*entropy)?;
+        let clerk = Credential::load_or_make(&state.join("clerk.json"), "clerk", &*entropy)?;
         push.admit_developer(&developer.name, &developer.credential).await?;
         Ok(Self(Arc::new(Services {
             accounts,
@@ -143,8 +154,10 @@ impl App {
             find,
             sync,
             update,
+            eid,
             maker,
             attestation_admin,
+            clerk,
             key_center: door,
             clock,
             stopping,

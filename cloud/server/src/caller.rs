@@ -129,6 +129,21 @@ impl FromRequestParts<App> for AttestationAdmin {
     }
 }
 
+/// Who registers persons and elements for the issuer of identities.
+pub(crate) struct Clerk(pub(crate) String);
+
+impl FromRequestParts<App> for Clerk {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Fault> {
+        if app.clerk.matches(bearer(parts)?) {
+            return Ok(Self(app.clerk.name.clone()));
+        }
+        let reason = "this is for the issuer's clerk";
+        Err(Fault::new(StatusCode::UNAUTHORIZED, "not_the_clerk", reason))
+    }
+}
+
 /// A relying party that showed its credential, or anyone. A wrong credential is refused.
 pub(crate) struct MaybeRelyingParty(pub(crate) Option<String>);
 

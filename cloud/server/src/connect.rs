@@ -132,6 +132,16 @@ impl cloud_push::Sealer for Sealer {
     }
 }
 
+impl cloud_eid::Sealer for Sealer {
+    fn seal(&self, table: &str, column: &str, row: &str, plaintext: &[u8]) -> Vec<u8> {
+        self.0.seal(Place::new(table, column, row), plaintext)
+    }
+
+    fn open(&self, table: &str, column: &str, row: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.0.open(Place::new(table, column, row), sealed).ok()
+    }
+}
+
 impl cloud_find::Sealer for Sealer {
     fn seal(&self, table: &str, column: &str, row: &str, plaintext: &[u8]) -> Vec<u8> {
         self.0.seal(Place::new(table, column, row), plaintext)

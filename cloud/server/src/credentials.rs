@@ -1,6 +1,6 @@
 //! The credentials that the cloud hands out on its first start, one 0600 file each: `maker.json`
 //! for who enrols devices and publishes updates, `developer.json` for who sends messages,
-//! `attestation.json` for who admits relying parties.
+//! `attestation.json` for who admits relying parties, `clerk.json` for who registers persons.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use cloud_account::Error as AccountError;
 use cloud_attest::Error as AttestError;
+use cloud_eid::Error as EidError;
 use cloud_find::Error as FindError;
 use cloud_push::Error as PushError;
 use cloud_sync::Error as SyncError;
@@ -144,6 +145,19 @@ impl From<AttestError> for Fault {
             }
             _ => Self::internal(&error),
         }
+    }
+}
+
+impl From<EidError> for Fault {
+    fn from(error: EidError) -> Self {
+        let EidError::Refused(refusal) = error else { return Self::internal(&error) };
+        let status = match refusal {
+            cloud_eid::Refusal::NoIdentity => StatusCode::NOT_FOUND,
+            cloud_eid::Refusal::KeyInUse => StatusCode::CONFLICT,
+            cloud_eid::Refusal::Value => StatusCode::BAD_REQUEST,
+            _ => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, refusal.code(), refusal)
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// The tools that the page uses, and where Debian has the reader.
-const TOOLS: &[&str] = &["pcscd", "yubico-piv-tool", "pkcs11-tool", "unshare", "ip", "socat"];
+const TOOLS: &[&str] =
+    &["pcscd", "yubico-piv-tool", "pkcs11-tool", "unshare", "ip", "socat", "curl", "openssl"];
 const DRIVER: &str = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so";
 
 /// pcscd has one place for its socket and the reader one port: here both are its own.
@@ -85,7 +86,19 @@ fn s3_3_2_the_page_about_the_element_holds() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(output.status.success(), "{said}");
-    for due in ["attested.pem: OK", "Verified OK", "3b 8d"] {
+    let shown =
+        r#"{"elements":{"age_over_18":true},"type":"eu.europa.ec.eudi.pid.1","verified":true}"#;
+    let dues = [
+        "attested.pem: OK",
+        "Verified OK",
+        "3b 8d",
+        "family_name: \"Mustermann\"",
+        shown,
+        "refused: the device's signature",
+        "the identity is given up",
+        "there is no identity in this element",
+    ];
+    for due in dues {
         assert!(said.contains(due), "{due}: {said}");
     }
 }

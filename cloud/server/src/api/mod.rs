@@ -4,6 +4,7 @@ mod account;
 mod attest;
 mod attestation;
 pub(crate) mod devices;
+mod eid;
 mod find;
 mod link;
 mod push;
@@ -23,6 +24,7 @@ pub(crate) fn routes() -> Router<App> {
         .merge(attest::routes())
         .merge(attestation::routes())
         .merge(devices::routes())
+        .merge(eid::routes())
         .merge(find::routes())
         .merge(push::routes())
         .merge(update::routes())

@@ -3,6 +3,7 @@
 use crate::support::{Card, Finger, MANAGEMENT_KEY, PIN, PUK, ecb, pair};
 use crypto::cipher::{Direction, Key};
 use crypto::ec::{Curve, PrivateKey};
+use crypto::rsa;
 use iso7816::Status;
 use iso7816::tlv;
 use std::sync::{Arc, Mutex};
@@ -103,6 +104,31 @@ fn an_imported_key_signs_and_is_not_attested() {
     // Numbers that make no RSA key.
     let parts: Vec<u8> = (1..=5).flat_map(|tag| tlv::object(tag, &[0xFF; 128])).collect();
     assert_eq!(card.ask(0xFE, 0x07, 0x9E, &parts), Err(Status::WRONG_DATA));
+}
+
+#[test]
+fn an_rsa_key_is_imported_by_its_primes() {
+    let mine = rsa::PrivateKey::generate(2048).unwrap();
+    // RFC 8017, A.1.2, inside RFC 5958: version, n, e, d, p, q, and what follows from them.
+    let pkcs8 = mine.to_pkcs8().unwrap();
+    let mut outer = tlv::Reader::new(tlv::only(&pkcs8, 0x30).unwrap());
+    outer.expect(0x02).unwrap();
+    outer.expect(0x30).unwrap();
+    let inner = tlv::only(outer.expect(0x04).unwrap(), 0x30).unwrap();
+    let mut numbers = tlv::Reader::new(inner);
+    let mut next = || numbers.expect(0x02).unwrap().to_vec();
+    let all: Vec<Vec<u8>> = (0..9).map(|_| next()).collect();
+    let part = |at: usize| all[at].strip_prefix(&[0]).unwrap_or(&all[at]).to_vec();
+    let parts: Vec<u8> =
+        (4..9).zip(1..).flat_map(|(at, tag)| tlv::object(tag, &part(at))).collect();
+    let mut card = Card::new();
+    card.manage().unwrap();
+    card.ask(0xFE, 0x07, 0x9E, &parts).unwrap();
+    let number = [&[0; 1][..], &[0x5A; 255]].concat();
+    let signature = card.operate(0x9E, 0x07, 0x81, &number).unwrap();
+    assert_eq!(signature, mine.sign(rsa::Signature::Bare, &number).unwrap());
+    // Another size than was said.
+    assert_eq!(card.ask(0xFE, 0x05, 0x9E, &parts), Err(Status::WRONG_DATA));
 }
 
 #[test]
