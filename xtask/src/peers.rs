@@ -152,7 +152,7 @@ const PYTHON_PACKAGES: &[&str] = &[
     "joserfc",
     "pymdoccbor",
     "pyasn1",
-    "python-pkcs11==0.10.1",
+    // What python-pkcs11's own tests need.
     "pytest",
     "parameterized",
 ];
