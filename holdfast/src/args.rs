@@ -10,7 +10,7 @@ use crate::tools::ota::Ota;
 use crate::tools::rpmb::Rpmb;
 use crate::tools::verity::Verity;
 use clap::{Args, Parser, Subcommand};
-use factory::{Backend, VerityErrorMode};
+use factory::{Backend, Imei, VerityErrorMode};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -377,6 +377,9 @@ pub(crate) enum Device {
         /// swtpm:HOST:PORT
         #[arg(long, value_name = "BACKEND", default_value = "emulated")]
         board: Backend,
+        /// The IMEI that the device may attest, where it has a modem with one
+        #[arg(long, value_name = "DIGITS")]
+        imei: Option<Imei>,
     },
     /// Build the partition images of a release, for `holdfast ota make` and `ota delta`
     ///

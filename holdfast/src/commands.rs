@@ -83,7 +83,15 @@ fn arguments<const N: usize>(pairs: [(&str, OsString); N]) -> Vec<OsString> {
 /// `holdfast device …`.
 pub(crate) async fn device(command: Device) -> Result<Exit> {
     match command {
-        Device::Make { state, enrol, cloud_ca, maker_credential, verity_error_mode, board } => {
+        Device::Make {
+            state,
+            enrol,
+            cloud_ca,
+            maker_credential,
+            verity_error_mode,
+            board,
+            imei,
+        } => {
             let state = State::open(state.dir.as_deref())?;
             let _lock = state.lock()?;
             let enrolling = enrol.as_deref().map(|url| Enrolling {
@@ -91,7 +99,7 @@ pub(crate) async fn device(command: Device) -> Result<Exit> {
                 ca: cloud_ca.unwrap_or_else(|| state.path("cloud/ca.pem")),
                 credential: maker_credential.unwrap_or_else(|| state.path("cloud/maker.json")),
             });
-            let making = Making { errors: verity_error_mode, backend: board };
+            let making = Making { errors: verity_error_mode, backend: board, imei };
             story::make_alone(&state, enrolling, &making).await
         }
         Device::Release(asked) => {

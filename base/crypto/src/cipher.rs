@@ -9,7 +9,7 @@ use crate::lc::{Owned, check, length, pointer};
 use aws_lc_sys as ffi;
 use std::ffi::c_int;
 use std::ptr;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A cipher's key.
 #[derive(Clone)]
@@ -165,6 +165,8 @@ pub struct Stream {
     block: Option<usize>,
     /// Bytes beyond the last whole block so far.
     odd: usize,
+    /// Of a decryption whose padding is to be taken away: what may be its last block.
+    last: Option<Zeroizing<Vec<u8>>>,
 }
 
 impl Stream {
@@ -176,13 +178,15 @@ impl Stream {
         }
         let context = Context::new(mode.with(key.cipher)?, direction)?;
         context.set_key(Some(key), initial)?;
-        let pads = c_int::from(mode.padding() == Padding::Pkcs7);
+        let padded = mode.padding() == Padding::Pkcs7;
+        let pads = padded && direction == Direction::Encrypt;
         // SAFETY: the context is initialised.
-        check(unsafe { ffi::EVP_CIPHER_CTX_set_padding(context.0.as_ptr(), pads) })?;
-        let padded_here = pads == 1 && direction == Direction::Encrypt;
-        let any = padded_here || matches!(mode, Mode::Ctr(_));
+        check(unsafe { ffi::EVP_CIPHER_CTX_set_padding(context.0.as_ptr(), pads.into()) })?;
+        let any = pads || matches!(mode, Mode::Ctr(_));
         let block = (!any).then(|| key.cipher.block_bytes());
-        Ok(Self { context, block, odd: 0 })
+        // AWS-LC stops at the first wrong byte of a padding, and so tells which it was by its time.
+        let last = (padded && !pads).then(Zeroizing::default);
+        Ok(Self { context, block, odd: 0, last })
     }
 
     /// Takes a piece of the message; appends what comes out so far to `out`.
@@ -190,15 +194,48 @@ impl Stream {
         if let Some(block) = self.block {
             self.odd = (self.odd + input.len() % block) % block;
         }
-        self.context.update(input, out)
+        let (Some(last), Some(block)) = (&mut self.last, self.block) else {
+            return self.context.update(input, out);
+        };
+        let start = out.len();
+        out.append(last);
+        self.context.update(input, out)?;
+        let held = out.len().saturating_sub(block).max(start);
+        last.extend_from_slice(&out[held..]);
+        out[held..].zeroize();
+        out.truncate(held);
+        Ok(())
     }
 
     /// Ends the message; appends the rest to `out`. [`Error::Length`] where it is not whole blocks
     /// and nothing fills it up; [`Error::Authentication`] where what was filled up is malformed:
     /// tell nobody outside, or it becomes an oracle.
     pub fn finish(self, out: &mut Vec<u8>) -> Result<(), Error> {
-        if self.odd == 0 { self.context.finish(out) } else { Err(Error::Length) }
+        if self.odd != 0 {
+            return Err(Error::Length);
+        }
+        self.context.finish(out)?;
+        if let Some(last) = self.last {
+            let block = self.block.unwrap_or_default();
+            let text = unpadded(&last, block).ok_or(Error::Authentication)?;
+            out.extend_from_slice(&last[..text]);
+        }
+        Ok(())
     }
+}
+
+/// How much of the last block is text, under a right padding of PKCS#7; looks at all bytes of it,
+/// whatever they are.
+fn unpadded(last: &[u8], block: usize) -> Option<usize> {
+    // All ones where `left` is below `right`: the subtraction borrows.
+    let below = |left: usize, right: usize| (left.wrapping_sub(right) >> 8) as u8;
+    let count = *last.last().filter(|_| last.len() == block)?;
+    let bytes = usize::from(count);
+    let mut wrong = below(bytes, 1) | below(block, bytes);
+    for (at, byte) in last.iter().rev().enumerate() {
+        wrong |= below(at, bytes) & (byte ^ count);
+    }
+    (std::hint::black_box(wrong) == 0).then(|| block - bytes)
 }
 
 /// AWS-LC's context of a cipher.
@@ -418,6 +455,33 @@ mod tests {
         let padded = Mode::Ecb(Padding::Pkcs7);
         assert_eq!(run(&key, Direction::Decrypt, padded, &zeros), Err(Error::Authentication));
         assert!(Key::aes(&[0; 20]).is_err());
+    }
+
+    #[test]
+    fn of_all_last_bytes_only_a_padding_is_taken_away() {
+        let key = Key::aes(&[7; 16]).unwrap();
+        let bare = Mode::Cbc(&[3; 16], Padding::None);
+        let padded = Mode::Cbc(&[3; 16], Padding::Pkcs7);
+        for count in 0..=255_u8 {
+            for wrong_at in 0..=16 {
+                let mut text = vec![9_u8; 16];
+                text.extend_from_slice(&[count; 16]);
+                if let Some(byte) = text.len().checked_sub(wrong_at).and_then(|at| text.get_mut(at))
+                {
+                    *byte ^= 0x40;
+                }
+                let sealed = run(&key, Direction::Encrypt, bare, &text).unwrap();
+                let opened = run(&key, Direction::Decrypt, padded, &sealed);
+                let last = usize::from(text[31]);
+                let is_padding =
+                    (1..=16).contains(&last) && text[32 - last..].iter().all(|it| *it == text[31]);
+                match opened {
+                    Ok(opened) => assert!(is_padding && opened == text[..32 - last]),
+                    Err(error) => assert!(!is_padding && error == Error::Authentication),
+                }
+            }
+        }
+        assert_eq!(run(&key, Direction::Decrypt, padded, b""), Err(Error::Authentication));
     }
 
     #[test]

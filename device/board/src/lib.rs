@@ -18,6 +18,7 @@ pub mod report;
 pub mod secure;
 pub mod silicon;
 pub mod ui;
+pub mod users;
 pub mod verdict;
 pub mod verity;
 

@@ -36,8 +36,21 @@ impl Application {
 
     /// Those that come with every system.
     pub(crate) fn of_the_system(version: u64) -> [Self; 2] {
-        // Gatekeeper hardens a PIN with Argon2id over 19 MiB.
-        [Self::of::<KeyMint>(16 * MIB, version), Self::of::<Gatekeeper>(32 * MIB, version)]
+        [Self::keymint(version), Self::gatekeeper(version)]
+    }
+
+    /// KeyMint.
+    #[must_use]
+    pub const fn keymint(version: u64) -> Self {
+        Self::of::<KeyMint>(16 * MIB, version)
+    }
+
+    /// Gatekeeper. It hardens a PIN with Argon2id over 19 MiB, and has KeyMint delete all keys when
+    /// the device is erased.
+    #[must_use]
+    pub fn gatekeeper(version: u64) -> Self {
+        let more = vec![("calls", KeyMint::TA.to_string())];
+        Self { more, ..Self::of::<Gatekeeper>(32 * MIB, version) }
     }
 
     /// The signed image of `program`. The same input gives the same bytes.

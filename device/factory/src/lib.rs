@@ -8,6 +8,7 @@ mod application;
 mod board_making;
 mod elf;
 mod flash;
+mod identifiers;
 mod image;
 mod maker;
 mod parity;
@@ -21,5 +22,6 @@ pub use elf::{NotAnExecutable, loadable_part};
 pub use flash::{
     CloudConfig, FlashError, FlashPlan, Release, RollbackIndexes, SystemFile, Updates,
 };
+pub use identifiers::{Identifiers, Imei, NoImei};
 pub use maker::{AvbKey, KeySize, Maker, MakerError};
 pub use stages::{StageError, Stages};

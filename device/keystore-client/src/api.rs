@@ -172,6 +172,33 @@ pub struct AttestKey {
     pub params: Authorizations,
 }
 
+/// Whose key attests a new one, where the caller names none of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttestationSource {
+    /// The device's, which its maker certified.
+    #[default]
+    Factory,
+    /// One that the cloud certified for some weeks: it does not tell which device this is, except
+    /// to the cloud.
+    Remote,
+}
+
+impl AttestationSource {
+    fn is_factory(&self) -> bool {
+        *self == Self::Factory
+    }
+}
+
+/// `POST /v1/keys/provision`: what attests with [`AttestationSource::Remote`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provisioned {
+    /// Keys whose certificates count.
+    pub keys: usize,
+    /// When the first of them lapses, milliseconds since 1970; `None` where there is none.
+    pub expires_ms: Option<u64>,
+}
+
 /// What every new key has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -186,15 +213,25 @@ pub struct NewKey {
     /// What the program keeps with it; the keystore does not look into it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Bytes>,
-    /// Who attests it; with a challenge among `params` and nobody here, the device's key.
+    /// Who attests it; with a challenge among `params` and nobody here, who `key_source` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attest_key: Option<AttestKey>,
+    /// Whose key attests it, without an `attest_key`.
+    #[serde(default, skip_serializing_if = "AttestationSource::is_factory")]
+    pub key_source: AttestationSource,
 }
 
 impl NewKey {
     /// A key of this alias that obeys `params`.
     pub fn new(alias: impl Into<String>, params: Authorizations) -> Self {
-        Self { alias: alias.into(), params, replace: false, extra: None, attest_key: None }
+        Self {
+            alias: alias.into(),
+            params,
+            replace: false,
+            extra: None,
+            attest_key: None,
+            key_source: AttestationSource::Factory,
+        }
     }
 }
 

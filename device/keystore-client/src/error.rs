@@ -29,6 +29,8 @@ pub enum KeystoreCode {
     TooMuchData,
     /// The alias is taken.
     AlreadyExists,
+    /// No key with certificates of the provisioning server is left.
+    OutOfKeys,
     /// The disk is full, or the caller has as many keys as it may.
     OutOfSpace,
     /// The caller must set a screen lock first, or unlock the device once.
@@ -47,6 +49,7 @@ impl KeystoreCode {
         (Self::OperationBusy, 19, "operation_busy", 409),
         (Self::InvalidArgument, 20, "bad_request", 400),
         (Self::TooMuchData, 21, "too_much_data", 413),
+        (Self::OutOfKeys, 22, "out_of_keys", 503),
         (Self::OutOfSpace, 23, "out_of_space", 507),
         (Self::AlreadyExists, 100, "key_already_exists", 409),
         (Self::NoScreenLock, 101, "no_screen_lock", 409),

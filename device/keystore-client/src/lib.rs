@@ -47,7 +47,8 @@ pub use query::percent_encoded;
 
 use api::{
     AddToken, AuditPage, Begin, Begun, Change, Details, Entry, Grant, Granted, Import,
-    ImportWrapped, KeyInfo, KeyRef, Move, NewKey, Open, Opened, Output, Page, Ungrant, Use,
+    ImportWrapped, KeyInfo, KeyRef, Move, NewKey, Open, Opened, Output, Page, Provisioned, Ungrant,
+    Use,
 };
 use http::{Answer, Body, Server};
 use serde::Serialize;
@@ -177,6 +178,11 @@ impl Keystore {
     /// Changes a key's certificates, or what the program keeps with it.
     pub fn change(&self, change: &Change) -> Result<KeyInfo, Error> {
         self.post("/v1/keys/update", change)
+    }
+
+    /// Has the cloud certify keys that attest others, now; for the system.
+    pub fn provision(&self) -> Result<Provisioned, Error> {
+        decoded(&self.ask("POST", "/v1/keys/provision", Body::Empty)?)
     }
 
     /// Uses a key in one request: the data is at most [`api::MAX_DATA_BYTES`].

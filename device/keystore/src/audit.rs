@@ -54,6 +54,7 @@ pub(crate) enum What {
     Ungrant,
     Move,
     Update,
+    Provision,
     AuthToken,
 }
 

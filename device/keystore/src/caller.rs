@@ -20,7 +20,8 @@ impl Caller {
         Self { namespace: Namespace { uid, label }, is_system }
     }
 
-    pub(crate) fn must_be_system(&self) -> Result<(), Error> {
+    /// Refuses everybody but the system.
+    pub fn must_be_system(&self) -> Result<(), Error> {
         if self.is_system {
             return Ok(());
         }

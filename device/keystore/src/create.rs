@@ -5,13 +5,14 @@ use crate::audit::{Event, What};
 use crate::caller::{Caller, label};
 use crate::enforcement::{all, counted};
 use crate::error::Error;
+use crate::remote::RemoteKey;
 use crate::rows::{self, Key, Sealed, Sealing};
 use crate::service::Keystore;
 use keyattest::x509::Certificate;
 use keymint::{Algorithm, Authorizations, Bytes, ErrorCode, Tag};
 use keystore_client::KeystoreCode;
 use keystore_client::api::{
-    self, Access, Import, ImportWrapped, KeyInfo, KeyRef, Namespace, NewKey,
+    self, Access, AttestationSource, Import, ImportWrapped, KeyInfo, KeyRef, Namespace, NewKey,
 };
 use serde_bytes::ByteBuf;
 use tee_api::keymint::{AttestKey, Command, KeyCreation, Reply};
@@ -41,14 +42,25 @@ struct Place {
     alias: String,
     replace: bool,
     extra: Option<Bytes>,
+    /// Certificates of who attested it, which go behind its own.
+    above: Vec<Vec<u8>>,
     what: What,
+}
+
+/// Who attests a new key, where it is not the device's key.
+#[derive(Default)]
+struct Issuer {
+    attest: Option<AttestKey>,
+    /// Its certificates, where the new key's chain is to have them.
+    above: Vec<Vec<u8>>,
 }
 
 impl Keystore {
     /// Makes a key.
     pub fn generate(&self, caller: &Caller, key: NewKey) -> Result<KeyInfo, Error> {
-        let (params, attest) = self.prepare(caller, &key)?;
-        let place = Place::of(key, What::Generate);
+        let (params, issuer) = self.prepare(caller, &key)?;
+        let Issuer { attest, above } = issuer;
+        let place = Place::of(key, What::Generate, above);
         self.check(caller, &place)?;
         self.create(caller, place, Command::GenerateKey { params, attest })
     }
@@ -56,8 +68,9 @@ impl Keystore {
     /// Takes a key in that was made outside.
     pub fn import(&self, caller: &Caller, import: Import) -> Result<KeyInfo, Error> {
         let Import { key, format, data } = import;
-        let (params, attest) = self.prepare(caller, &key)?;
-        let place = Place::of(key, What::Import);
+        let (params, issuer) = self.prepare(caller, &key)?;
+        let Issuer { attest, above } = issuer;
+        let place = Place::of(key, What::Import, above);
         self.check(caller, &place)?;
         let data = ByteBuf::from(data.into_vec());
         self.create(caller, place, Command::ImportKey { params, format, data, attest })
@@ -66,11 +79,11 @@ impl Keystore {
     /// Takes a key in that comes encrypted to a key of the TEE.
     pub fn import_wrapped(&self, caller: &Caller, import: ImportWrapped) -> Result<KeyInfo, Error> {
         let ImportWrapped { alias, replace, wrapping_key, .. } = import;
-        let place = Place { alias, replace, extra: None, what: What::Import };
+        let place = Place { alias, replace, extra: None, above: Vec::new(), what: What::Import };
         self.check(caller, &place)?;
         let command = Command::ImportWrappedKey {
             wrapped: ByteBuf::from(import.data.into_vec()),
-            wrapping_key: self.usable_blob(caller, &wrapping_key)?,
+            wrapping_key: self.usable_blob(caller, &wrapping_key, &import.params)?,
             masking_key: ByteBuf::from(import.masking_key.into_vec()),
             params: import.params,
             password_sid: import.password_sid,
@@ -79,19 +92,20 @@ impl Keystore {
         self.create(caller, place, command)
     }
 
-    /// The blob of a key that the caller may use, open for the TEE.
-    pub(crate) fn usable_blob(&self, caller: &Caller, key: &KeyRef) -> Result<ByteBuf, Error> {
+    /// The blob of a key that the caller may use, under what runs now.
+    fn usable_blob(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        params: &Authorizations,
+    ) -> Result<ByteBuf, Error> {
         let found = self.find(caller, key)?;
         found.must_allow(Access::Use)?;
-        self.blob_of(&found.key)
+        self.current_blob(&found.key, params)
     }
 
     /// What KeyMint is asked for: what the caller wants, and what only the system can say.
-    fn prepare(
-        &self,
-        caller: &Caller,
-        key: &NewKey,
-    ) -> Result<(Authorizations, Option<AttestKey>), Error> {
+    fn prepare(&self, caller: &Caller, key: &NewKey) -> Result<(Authorizations, Issuer), Error> {
         let mut params = key.params.clone();
         if let Some(tag) = [Tag::CreationDatetime, Tag::AttestationApplicationId]
             .into_iter()
@@ -112,14 +126,34 @@ impl Keystore {
             params.certificate_not_before.get_or_insert(0);
             params.certificate_not_after.get_or_insert(DEFAULT_NOT_AFTER_MS);
         }
+        if params.max_boot_level.is_some() {
+            let reason =
+                "UNSUPPORTED_TAG: this system has no boot levels; leave max_boot_level out";
+            return Err(Error::refused(ErrorCode::UnsupportedTag, reason));
+        }
         if params.unlocked_device_required {
             self.live().super_keys.must_seal()?;
         }
         if params.user_auth_type.is_some() && params.user_secure_id.is_empty() {
             params.user_secure_id.insert(self.secure_user_id()?);
         }
-        let attest = key.attest_key.as_ref().map(|by| self.attest_key(caller, by)).transpose()?;
-        Ok((params, attest))
+        Ok((params, self.issuer(caller, key)?))
+    }
+
+    fn issuer(&self, caller: &Caller, key: &NewKey) -> Result<Issuer, Error> {
+        match (&key.attest_key, key.key_source) {
+            (None, AttestationSource::Factory) => Ok(Issuer::default()),
+            (Some(by), AttestationSource::Factory) => {
+                Ok(Issuer { attest: Some(self.attest_key(caller, by)?), above: Vec::new() })
+            }
+            (None, AttestationSource::Remote) => {
+                let RemoteKey { attest, chain } = self.remote_key(caller)?;
+                Ok(Issuer { attest: Some(attest), above: chain })
+            }
+            (Some(_), AttestationSource::Remote) => {
+                Err(Error::malformed("a key is attested by one other key: leave one of both out"))
+            }
+        }
     }
 
     /// Whoever set the screen lock.
@@ -137,7 +171,7 @@ impl Keystore {
         let own = found.key.certificates.first().ok_or_else(malformed)?;
         let own = Certificate::parse(own).map_err(|_| malformed())?;
         Ok(AttestKey {
-            blob: self.blob_of(&found.key)?,
+            blob: self.current_blob(&found.key, &by.params)?,
             params: by.params.clone(),
             issuer_subject: ByteBuf::from(own.subject().as_der()),
         })
@@ -179,12 +213,16 @@ impl Keystore {
     }
 
     fn keep(&self, caller: &Caller, place: Place, made: KeyCreation) -> Result<KeyInfo, Error> {
-        let Place { alias, replace, extra, what } = place;
+        let Place { alias, replace, extra, above, what } = place;
         let (id, now) = (self.fresh_id(), self.parts.clock.now());
         let sealed = match all(&made.characteristics).unlocked_device_required {
             true => self.live().super_keys.seal(id, &made.blob)?,
             false => Sealed { sealing: Sealing::None, bytes: made.blob.into_vec() },
         };
+        let mut certificates: Vec<_> = made.chain.into_iter().map(ByteBuf::into_vec).collect();
+        if !certificates.is_empty() {
+            certificates.extend(above);
+        }
         let key = Key {
             id,
             owner: caller.namespace.clone(),
@@ -192,7 +230,7 @@ impl Keystore {
             blob: Some(sealed),
             uses_left: counted(&made.characteristics),
             characteristics: made.characteristics,
-            certificates: made.chain.into_iter().map(ByteBuf::into_vec).collect(),
+            certificates,
             extra: extra.map(Bytes::into_vec),
             created_ms: now.0,
         };
@@ -218,9 +256,9 @@ impl Keystore {
 }
 
 impl Place {
-    fn of(key: NewKey, what: What) -> Self {
+    fn of(key: NewKey, what: What, above: Vec<Vec<u8>>) -> Self {
         let NewKey { alias, replace, extra, .. } = key;
-        Self { alias, replace, extra, what }
+        Self { alias, replace, extra, above, what }
     }
 }
 

@@ -30,7 +30,7 @@ impl Time {
     }
 
     /// What expiry goes by.
-    fn latest_ms(&self) -> u64 {
+    pub(crate) fn latest_ms(&self) -> u64 {
         if self.is_trusted() { self.at_least_ms() } else { self.at_least_ms().max(self.system_ms) }
     }
 }

@@ -7,6 +7,7 @@
 //!   grants let others in, bit by bit (`access`);
 //! - `create`, `usage`: new keys, and every way to use one;
 //! - `enforcement`, `tokens`: dates, counts of uses, who authenticated;
+//! - `remote`: keys that attest others with certificates of a server;
 //! - `super_key`: keys that need the device unlocked are unreadable while it is not;
 //! - `operations`: what is under way, and what is given up when KeyMint has no more room;
 //! - `database`, `rows`: SQLite; what was answered is durable, what was not is not half there;
@@ -23,6 +24,7 @@ mod database;
 mod enforcement;
 mod error;
 mod operations;
+mod remote;
 mod rows;
 mod service;
 mod super_key;
@@ -31,6 +33,7 @@ mod usage;
 
 pub use caller::Caller;
 pub use error::Error;
+pub use remote::CertificateRequest;
 pub use service::{Keystore, Parts, Tee};
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod access;
 mod crash;
+mod remote;
 mod soft_keymint;
 mod usage;
 

@@ -39,13 +39,20 @@ impl Tokens {
         now: Duration,
     ) -> Option<HardwareAuthToken> {
         if rules.user_secure_id.is_empty() {
-            // Says that the device was unlocked since it was locked.
-            return rules.unlocked_device_required.then(|| self.youngest(|_| true)).flatten();
+            return self.of_unlock(rules);
         }
-        let timeout = Duration::from_secs(u64::from(rules.auth_timeout?));
+        let Some(timeout) = rules.auth_timeout else {
+            return self.of_unlock(rules);
+        };
+        let timeout = Duration::from_secs(u64::from(timeout));
         let fits =
             |held: &Held| is_of(&held.token, rules) && now.saturating_sub(held.since) < timeout;
         self.youngest(fits)
+    }
+
+    /// Says that the device was unlocked since it was locked, where the key needs that.
+    fn of_unlock(&self, rules: &Authorizations) -> Option<HardwareAuthToken> {
+        rules.unlocked_device_required.then(|| self.youngest(|_| true)).flatten()
     }
 
     /// The token that was given for this one operation.
@@ -115,6 +122,10 @@ mod tests {
         assert!(found(rules(&[9, 900], Some(10)), at(100)), "one of several, the authenticator's");
         assert!(!found(rules(&[7], None), at(100)), "each operation needs its own");
         assert!(!found(rules(&[], None), at(100)), "no authentication is due");
+        let unlocked = |rules| Authorizations { unlocked_device_required: true, ..rules };
+        assert!(found(unlocked(rules(&[], None)), at(999)), "it was unlocked");
+        assert!(found(unlocked(rules(&[7], None)), at(999)), "that, and each operation its own");
+        assert!(!found(unlocked(rules(&[7], Some(10))), at(110)), "too old");
     }
 
     #[test]

@@ -219,6 +219,26 @@ impl Keystore {
         }
     }
 
+    /// The blob of a key that works on others, under what runs now.
+    pub(crate) fn current_blob(
+        &self,
+        key: &Key,
+        params: &Authorizations,
+    ) -> Result<KeyBlob, Error> {
+        let bytes = |bytes: &Option<Bytes>| bytes.as_ref().map(|it| ByteBuf::from(&it[..]));
+        self.with_blob(key, params, |blob| {
+            let (application_id, application_data) =
+                (bytes(&params.application_id), bytes(&params.application_data));
+            let asked = blob.clone();
+            self.keymint(Command::Characteristics {
+                blob: asked,
+                application_id,
+                application_data,
+            })?;
+            Ok(blob)
+        })
+    }
+
     /// The key under what runs now, kept in place of the old blob.
     fn upgraded(
         &self,

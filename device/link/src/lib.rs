@@ -7,10 +7,12 @@
 //! - [`update`]: what there is to update, and packages in ranges.
 //! - [`activation`]: tickets that end the activation lock and lost mode.
 //! - [`clock`]: the time for the TEE's secure clock.
+//! - [`provision`]: certificates for keys that attest others.
 
 pub mod activation;
 pub mod clock;
 pub mod find;
+pub mod provision;
 pub mod push;
 pub mod session;
 pub mod sync;

@@ -50,7 +50,7 @@
 //! | `DELETE /v1/ta/UUID?signer=` | removes one that was installed → 204 | 404 `not_found`, 403 `tee_denied` (part of the system) |
 //! | `POST /v1/ta/UUID/call?signer=` | `{"command": JSON of the command}` → `{"reply": JSON}` | 404 `tee_not_found`; what the application refuses, as `tee_bad_parameters` |
 //! | `POST /v1/factory/csr` | → `{"public_key": base64 DER}` | 403 `tee_denied` outside the factory |
-//! | `POST /v1/factory/install` | `{"chain": [base64 DER], "ticket_key": base64 DER\|null}` → `{"serial"}` | 403 `tee_denied` outside the factory |
+//! | `POST /v1/factory/install` | `{"chain": [base64 DER], "ticket_key": base64 DER\|null, "ids"?: {"brand", "device", "product", "manufacturer", "model", "imei", "second_imei", "meid"}}` → `{"serial"}` | 403 `tee_denied` outside the factory |
 //! | `POST /v1/erase` | → `{"erased": true, "erasures"}`; the daemon then ends | |
 
 mod applications;
@@ -62,7 +62,7 @@ pub mod update;
 
 pub(crate) use files::file_body;
 
-use crate::device::{Device, blocking};
+use crate::device::{Device, Identifiers, blocking};
 use crate::error::Error;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, Request, State};
@@ -313,12 +313,14 @@ async fn factory_csr(State(device): Shared) -> Answer {
 struct InstallBody {
     chain: Vec<Base64>,
     ticket_key: Option<Base64>,
+    #[serde(default)]
+    ids: Option<Identifiers>,
 }
 
 async fn factory_install(State(device): Shared, Body(body): Body<InstallBody>) -> Answer {
     let chain = body.chain.into_iter().map(|der| der.0).collect();
     let ticket_key = body.ticket_key.map(|key| key.0);
-    let install = move |device: &Device| device.factory_install(chain, ticket_key);
+    let install = move |device: &Device| device.factory_install(chain, ticket_key, body.ids);
     blocking(&device, install).await?;
     answer(json!({"serial": device.summary().serial}))
 }

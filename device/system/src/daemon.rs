@@ -58,6 +58,7 @@ pub async fn run(
     background.spawn(ask_whose(device.clone()));
     background.spawn(keep_clock(device.clone()));
     background.spawn(keep_update(device.clone()));
+    background.spawn(keep_certificates(device.clone()));
     ready();
     let mut ending = device.ending();
     tokio::select! {
@@ -120,6 +121,22 @@ async fn keep_clock(device: Arc<Device>) {
             Err(Error::NoCloud) => return,
             Err(error) => {
                 tracing::info!(%error, "the secure clock was not set");
+                failures + 1
+            }
+        };
+        tokio::time::sleep(device_link::clock::pause(failures)).await;
+    }
+}
+
+/// Once keys with certificates of the cloud attested something: looks daily whether they lapse.
+async fn keep_certificates(device: Arc<Device>) {
+    let mut failures = 0;
+    loop {
+        failures = match device.provision_if_due(false).await {
+            Ok(_) => 0,
+            Err(Error::NoCloud) => return,
+            Err(error) => {
+                tracing::info!(%error, "certificates for keys that attest were not renewed");
                 failures + 1
             }
         };

@@ -17,6 +17,7 @@ mod factory;
 mod files;
 mod keys;
 mod lock;
+mod provision;
 mod push;
 mod start;
 mod status;
@@ -29,6 +30,7 @@ pub use bootloader::{Bootloader, Images};
 pub use clock::Time;
 pub use confirm::Confirmed;
 pub use events::Events;
+pub use factory::Identifiers;
 pub use files::{Content, Entry, EntryKind, Listing, Others, Skipped, Transfer};
 pub use lock::{LockChange, LockView};
 pub use push::Registered;
@@ -74,6 +76,8 @@ pub struct Device {
     /// Closed while there is no key for it, or where it can't be opened.
     keystore: Mutex<Result<Arc<Keystore>, ::keystore::Error>>,
     live: Mutex<Live>,
+    /// Held while the cloud is asked for certificates.
+    provisioning: tokio::sync::Mutex<()>,
     /// Rises whenever the area is closed by force: what began before must not go on.
     epoch: watch::Sender<u64>,
     session: watch::Sender<Option<Arc<DeviceSession>>>,

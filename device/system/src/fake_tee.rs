@@ -449,6 +449,7 @@ impl Tee for FakeTee {
             Command::FactoryGenerate if state.in_factory => {
                 Ok(Reply::PublicKey(self.device_key.public_key_spki().unwrap().into()))
             }
+            Command::FactoryIds(_) if state.in_factory => Ok(Reply::Done),
             Command::FactoryInstall { chain } if state.in_factory => {
                 state.chain = chain.into_iter().map(|der| der.into_vec()).collect();
                 state.in_factory = false;

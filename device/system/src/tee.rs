@@ -2,7 +2,7 @@
 
 use serde_bytes::ByteBuf;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use tee_api::clock::SecureTime;
 use tee_api::gatekeeper::{self, Status};
 use tee_api::keymint::{
@@ -36,7 +36,57 @@ pub struct TeeSocket {
     tee: tee_client::Tee,
     gatekeeper: tee_client::Session<gatekeeper::Gatekeeper>,
     keymint: tee_client::Session<keymint::KeyMint>,
+    /// For new keys, which may take seconds.
+    makers: Makers,
     prompting: Mutex<Option<tee_client::Interrupt>>,
+}
+
+/// Sessions with KeyMint beside the one in which operations live: so that a key that takes long to
+/// make keeps nobody else waiting. At most [`Makers::MOST`] at the same time.
+struct Makers {
+    tee: tee_client::Tee,
+    idle: Mutex<Idle>,
+    /// One came back.
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct Idle {
+    sessions: Vec<tee_client::Session<keymint::KeyMint>>,
+    lent: usize,
+}
+
+impl Makers {
+    const MOST: usize = 4;
+
+    fn new(tee: tee_client::Tee) -> Self {
+        Self { tee, idle: Mutex::default(), returned: Condvar::new() }
+    }
+
+    fn call(&self, command: keymint::Command) -> Result<keymint::Reply, TeeError> {
+        let session = self.take();
+        let reply = session.as_ref().map_err(Clone::clone).and_then(|it| it.call(command));
+        let mut idle = self.lock();
+        idle.lent -= 1;
+        idle.sessions.extend(session.ok());
+        self.returned.notify_one();
+        reply
+    }
+
+    fn take(&self) -> Result<tee_client::Session<keymint::KeyMint>, TeeError> {
+        let mut idle = self
+            .returned
+            .wait_while(self.lock(), |idle| idle.lent >= Self::MOST)
+            .unwrap_or_else(PoisonError::into_inner);
+        idle.lent += 1;
+        let session = idle.sessions.pop();
+        drop(idle);
+        session.map_or_else(|| self.tee.session(), Ok)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl TeeSocket {
@@ -44,7 +94,8 @@ impl TeeSocket {
     pub fn connect(path: &Path) -> Result<Self, TeeError> {
         let tee = tee_client::Tee::connect(path)?;
         let (gatekeeper, keymint) = (tee.session()?, tee.session()?);
-        Ok(Self { tee, gatekeeper, keymint, prompting: Mutex::default() })
+        let makers = Makers::new(tee.clone());
+        Ok(Self { tee, gatekeeper, keymint, makers, prompting: Mutex::default() })
     }
 
     fn prompt<P: Protocol>(&self, command: P::Command) -> Result<P::Reply, TeeError> {
@@ -71,6 +122,9 @@ impl Tee for TeeSocket {
     fn keymint(&self, command: keymint::Command) -> Result<keymint::Reply, TeeError> {
         match command {
             keymint::Command::Confirm { .. } => self.prompt::<keymint::KeyMint>(command),
+            keymint::Command::GenerateKey { .. }
+            | keymint::Command::ImportKey { .. }
+            | keymint::Command::ImportWrappedKey { .. } => self.makers.call(command),
             _ => self.keymint.call(command),
         }
     }

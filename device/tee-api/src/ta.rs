@@ -1,6 +1,7 @@
 //! The trusted OS and a TA process, over the one socket that the TA has (descriptor 3).
 
 use crate::boot::{BootInfo, Trust};
+use crate::keymint::SharedSecretParameters;
 use crate::{Login, TeeError, call, clock, engine, storage, ui};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -9,7 +10,7 @@ use serde_bytes::ByteBuf;
 pub const CHANNEL_FD: i32 = 3;
 
 /// From the trusted OS to a TA. The TA answers each request with [`FromTa::Done`] or
-/// [`FromTa::Ask`], after any number of [`FromTa::Syscall`]s.
+/// [`FromTa::Ask`] or [`FromTa::Generate`], after any number of [`FromTa::Syscall`]s.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToTa {
@@ -37,6 +38,13 @@ pub enum ToTa {
     /// Whoever waits for the request that the TA works on withdrew it. Needs no answer of its
     /// own; between requests it means nothing.
     Cancel,
+    /// The key is made, or can't be. The TA answers as after [`ToTa::Answered`].
+    Made {
+        /// From [`FromTa::Generate`].
+        question: u32,
+        /// The key.
+        key: Result<engine::Handle, TeeError>,
+    },
     /// The person answered, or turned the question away. The TA answers with
     /// [`FromTa::Done`], or asks again, for the request that asked.
     Answered {
@@ -62,6 +70,14 @@ pub enum FromTa {
         question: u32,
         /// What is asked.
         ask: ui::Ask,
+    },
+    /// The command waits for a fresh key, which may take long to make. The TA is free for other
+    /// requests meanwhile; [`ToTa::Made`] follows once.
+    Generate {
+        /// As of [`FromTa::Ask`], and none of those.
+        question: u32,
+        /// Type and usage.
+        attributes: engine::Attributes,
     },
 }
 
@@ -109,6 +125,14 @@ pub enum Syscall {
         /// SHA-256 of the AVB public-key blob.
         key: Option<[u8; 32]>,
     },
+    /// What this TEE brings to the agreement on the auth tokens' key. For KeyMint only.
+    /// → `SharedSecret`
+    SharedSecretParameters,
+    /// Agrees on the auth tokens' key anew. For KeyMint only. → `Bytes`: the check
+    ComputeSharedSecret {
+        /// All participants, this TEE among them.
+        participants: Vec<SharedSecretParameters>,
+    },
     /// Calls another TA. → `Call`
     Call(call::Call),
     /// The trusted screen. → `Ui`
@@ -137,6 +161,8 @@ pub enum SyscallReply {
     Trust(Trust),
     /// From secure storage.
     Storage(storage::Answer),
+    /// What this TEE brings.
+    SharedSecret(SharedSecretParameters),
     /// What another TA answered.
     Call(call::Answer),
     /// The trusted screen's.
@@ -160,6 +186,7 @@ impl std::fmt::Debug for SyscallReply {
             Self::BootInfo(_) => "BootInfo(..)",
             Self::Trust(_) => "Trust(..)",
             Self::Storage(_) => "Storage(..)",
+            Self::SharedSecret(_) => "SharedSecret(..)",
             Self::Call(_) => "Call(..)",
             Self::Ui(_) => "Ui(..)",
             Self::Done => "Done",

@@ -19,6 +19,7 @@ mod material;
 mod names;
 pub mod operation;
 pub mod public;
+pub mod shared_secret;
 pub mod wrap;
 
 pub use engine::{Engine, Next, Roots, Task};

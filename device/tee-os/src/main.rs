@@ -49,6 +49,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use storage::{FileStorage, SecureStorage};
 use tee_api::TeeError;
+use tee_engine::shared_secret::Agreement;
 use tee_sdk::sandbox::{self, Landlock, SandboxError};
 use tee_sdk::{isolation, swap};
 use workers::Workers;
@@ -134,8 +135,10 @@ fn run() -> Result<(), Box<dyn Error>> {
         eprintln!("tee-os: {error}");
     }
     let mark = load_mark(&storage);
+    let agreement = agreement(&*silicon)?;
     let mut os = Os {
         silicon,
+        agreement,
         files: FileStorage::new(Rc::clone(&secrets), system_uid),
         secrets,
         storage,
@@ -236,6 +239,13 @@ fn master_secrets(
     }
     secrets.get_mut().derive_into(silicon)?;
     Ok(Rc::new(secrets))
+}
+
+/// What this TEE brings to the agreement on the auth tokens' key.
+fn agreement(silicon: &dyn Silicon) -> Result<Agreement, Box<dyn std::error::Error>> {
+    let seed = silicon.derive("tee-os/shared-secret-seed", &[])?;
+    let nonce = silicon.random(32)?.try_into().map_err(|_| "the board gave no 32 bytes")?;
+    Ok(Agreement::alone(seed, nonce))
 }
 
 fn open_storage(

@@ -18,8 +18,8 @@ pub(crate) struct MasterSecrets {
     pub(crate) storage_key: [u8; 32],
     /// The keys of trusted applications derive from it.
     pub(crate) engine_key: [u8; 32],
-    /// Signs hardware auth tokens; another one after each power-on.
-    pub(crate) auth_token_key: [u8; 32],
+    /// The key that signs hardware auth tokens is agreed on with it.
+    pub(crate) shared_secret_key: [u8; 32],
     /// Signs what a person confirmed; another one after each power-on.
     pub(crate) confirmation_key: [u8; 32],
 }
@@ -37,7 +37,7 @@ impl MasterSecrets {
         derive(&mut self.rpmb_key, "tee-os/rpmb", &[])?;
         derive(&mut self.storage_key, "tee-os/storage", &[])?;
         derive(&mut self.engine_key, "tee-os/engine", &[])?;
-        derive(&mut self.auth_token_key, "tee-os/auth-token", &boot_nonce)?;
+        derive(&mut self.shared_secret_key, "tee-os/shared-secret", &[])?;
         derive(&mut self.confirmation_key, "tee-os/confirmation", &boot_nonce)
     }
 }

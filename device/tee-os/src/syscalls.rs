@@ -12,6 +12,7 @@ use tee_api::gatekeeper::Gatekeeper;
 use tee_api::keymint::KeyMint;
 use tee_api::ta::{Syscall, SyscallReply};
 use tee_api::{Identity, Protocol, Signer, TaId, TeeError, storage};
+use tee_engine::shared_secret;
 
 /// How a system call goes on.
 pub(crate) enum Answer {
@@ -85,6 +86,16 @@ impl Os {
                 }
                 boot_lock::set_custom_key(self.storage()?, key)?;
                 SyscallReply::Done
+            }
+            Syscall::SharedSecretParameters => {
+                only(identity, &[KeyMint::TA])?;
+                SyscallReply::SharedSecret(self.agreement.own().clone())
+            }
+            Syscall::ComputeSharedSecret { participants } => {
+                only(identity, &[KeyMint::TA])?;
+                self.agreement.join(participants)?;
+                let key = self.agreement.key(&Secret::new(self.secrets.shared_secret_key))?;
+                SyscallReply::Bytes(ByteBuf::from(shared_secret::check(&key)))
             }
             Syscall::Ui(call) => SyscallReply::Ui(self.screen_call(identity.owner(), call)?),
         }))

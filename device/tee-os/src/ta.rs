@@ -5,6 +5,7 @@ use crate::os::Seen;
 use rustix::fd::OwnedFd;
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, VecDeque};
+use tee_api::engine::Handle;
 use tee_api::ta::ToTa;
 use tee_api::{Identity, Login, TeeError, ui};
 use tee_engine::Engine;
@@ -47,6 +48,13 @@ pub(crate) enum Task {
         /// What the person said.
         answer: Result<ui::Said, TeeError>,
     },
+    /// Go on with a command that waited for a key.
+    Made {
+        /// The TA's number for it.
+        question: u32,
+        /// The key.
+        key: Result<Handle, TeeError>,
+    },
     /// End the session.
     Close,
 }
@@ -59,7 +67,7 @@ impl Job {
 
     /// Whether the TA has heard of it, or must.
     pub(crate) const fn is_begun(&self) -> bool {
-        matches!(self.task, Task::Close | Task::Resume { .. })
+        matches!(self.task, Task::Close | Task::Resume { .. } | Task::Made { .. })
     }
 
     /// The message to the TA; takes the command or the answer out of the job.
@@ -71,6 +79,10 @@ impl Job {
             Task::Resume { question, answer } => {
                 let answer = std::mem::replace(answer, Err(TeeError::Cancelled));
                 ToTa::Answered { question: *question, answer }
+            }
+            Task::Made { question, key } => {
+                let key = std::mem::replace(key, Err(TeeError::Cancelled));
+                ToTa::Made { question: *question, key }
             }
             Task::Close => ToTa::Close { session },
         }
@@ -103,6 +115,8 @@ pub(crate) struct Ta {
     pub(crate) queue: VecDeque<Job>,
     /// What waits for the person, by the TA's number for its question.
     pub(crate) asking: BTreeMap<u32, Job>,
+    /// What waits for a key, in the same way.
+    pub(crate) making: BTreeMap<u32, Job>,
     /// Sessions that it opened with other TAs.
     pub(crate) sessions: Sessions,
     /// The TA whose answer its current job waits for.
@@ -131,6 +145,7 @@ impl Ta {
             current: None,
             queue: VecDeque::new(),
             asking: BTreeMap::new(),
+            making: BTreeMap::new(),
             sessions: Sessions::new(),
             calling: None,
             waiting: false,
@@ -146,8 +161,9 @@ impl Ta {
         &self.program.name
     }
 
-    /// Everything that it works on, or that waits for it or for the person.
+    /// Everything that it works on, or that waits for it, for the person or for a key.
     pub(crate) fn jobs(&mut self) -> impl Iterator<Item = &mut Job> {
-        self.current.iter_mut().chain(&mut self.queue).chain(self.asking.values_mut())
+        let waiting = self.asking.values_mut().chain(self.making.values_mut());
+        self.current.iter_mut().chain(&mut self.queue).chain(waiting)
     }
 }

@@ -42,11 +42,13 @@ pub(crate) enum Made {
     Bytes(Result<ByteBuf, TeeError>),
 }
 
-/// Who ordered: a TA's place, and which of its processes.
+/// Who ordered: a TA's place, which of its processes, and for which of its commands, where it does
+/// not wait itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Customer {
     pub(crate) ta: usize,
     pub(crate) process: i32,
+    pub(crate) question: Option<u32>,
 }
 
 /// The threads, and what they share with the trusted OS.

@@ -5,12 +5,13 @@
 //! which is isolated before, is started from an image that nobody may read and whose group its
 //! namespace does not know: the kernel then asks for rights over the namespace outside.
 
+use board::users;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, mount_remount, unmount,
 };
-use rustix::process::{chdir, getgid, getuid, pivot_root};
+use rustix::process::{chdir, getuid, pivot_root};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities};
 
 /// Where the empty root is mounted on its way to become `/`; it exists on every Linux.
@@ -86,25 +87,30 @@ const SPACES: UnshareFlags = UnshareFlags::NEWNS
 
 /// With a user namespace where there may be one, else with the privileges of root.
 fn unshare(groups: Groups) -> Result<(), Errno> {
-    let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
     let spaces = match groups {
         Groups::Own => SPACES,
         // A process that may have children only in another number space can have no threads.
         Groups::None => SPACES | UnshareFlags::NEWPID,
     };
-    // SAFETY: file descriptors stay shared, and no other thread exists.
-    match unsafe { rustix::thread::unshare_unsafe(spaces | UnshareFlags::NEWUSER) } {
-        Ok(()) => {
-            write_map("/proc/self/setgroups", "deny")?;
-            write_map("/proc/self/uid_map", &format!("0 {uid} 1"))?;
-            match groups {
-                Groups::Own => write_map("/proc/self/gid_map", &format!("0 {gid} 1")),
-                Groups::None => Ok(()),
-            }
-        }
-        // SAFETY: as above.
+    let entered = match groups {
+        // It is told who calls.
+        Groups::Own => users::enter(spaces).map(drop),
+        Groups::None => enter_alone(spaces),
+    };
+    match entered {
+        Ok(()) => Ok(()),
+        // SAFETY: file descriptors stay shared, and no other thread exists.
         Err(_) => unsafe { rustix::thread::unshare_unsafe(spaces) },
     }
+}
+
+/// A user namespace that knows its own user and no group.
+fn enter_alone(spaces: UnshareFlags) -> Result<(), Errno> {
+    let uid = getuid().as_raw();
+    // SAFETY: file descriptors stay shared, and no other thread exists.
+    unsafe { rustix::thread::unshare_unsafe(spaces | UnshareFlags::NEWUSER) }?;
+    write_map("/proc/self/setgroups", "deny")?;
+    write_map("/proc/self/uid_map", &format!("0 {uid} 1"))
 }
 
 fn write_map(path: &str, text: &str) -> Result<(), Errno> {

@@ -1,11 +1,13 @@
-//! Questions to the person at the trusted screen.
+//! Questions to the person at the trusted screen, and other things that take their time.
 //!
 //! A person takes their time, and a TA has one thread. So a command that asks does not wait: it
 //! ends its first step with a question and with what to do once it is answered, and the TA
 //! serves others meanwhile. Whatever the command checked before, it checks again then.
 
+use crate::context::engine::Key;
 use crate::{Context, Protocol, TeeError, TrustedApplication};
 use board::ui::{Input, Prompt, Typed};
+use tee_api::engine::Attributes;
 use tee_api::ui::{Ask, Confirmation, Said, Transaction};
 
 /// What a prompt asks.
@@ -68,12 +70,18 @@ impl From<Ask> for Question {
 pub(crate) type Continuation<T> =
     Box<dyn FnOnce(&mut T, &mut Context<'_>, Said) -> Result<Step<T>, TeeError>>;
 
+/// What a command does once its key is made.
+pub(crate) type KeyContinuation<T> =
+    Box<dyn FnOnce(&mut T, &mut Context<'_>, Key) -> Result<Step<T>, TeeError>>;
+
 /// How far a command came.
 pub enum Step<T: TrustedApplication> {
     /// It is done.
     Done(<T::Protocol as Protocol>::Reply),
     /// The person is asked; made by [`Step::ask`] or [`Step::confirm`].
     Ask(Question, Continuation<T>),
+    /// A key is made; made by [`Step::generate`].
+    Generate(Attributes, KeyContinuation<T>),
 }
 
 impl<T: TrustedApplication> Step<T> {
@@ -100,6 +108,17 @@ impl<T: TrustedApplication> Step<T> {
             Said::Typed(_) => Err(unexpected()),
         };
         Self::Ask(Question(Ask::Transaction(transaction)), Box::new(then))
+    }
+}
+
+impl<T: TrustedApplication> Step<T> {
+    /// Has a fresh key made, and goes on with `then`. An RSA key takes up to seconds, in which the
+    /// TA serves others; where it may not be made the command ends with the refusal.
+    pub fn generate(
+        attributes: Attributes,
+        then: impl FnOnce(&mut T, &mut Context<'_>, Key) -> Result<Self, TeeError> + 'static,
+    ) -> Self {
+        Self::Generate(attributes, Box::new(then))
     }
 }
 

@@ -1,13 +1,14 @@
 //! The main loop of a TA process.
 
 use crate::context::{Context, TrustedOs};
-use crate::question::{Continuation, Question, Step};
+use crate::question::{Continuation, KeyContinuation, Question, Step};
 use crate::{TrustedApplication, sandbox};
 use board::channel::{self, ChannelError};
 use rustix::fd::{FromRawFd, OwnedFd};
 use serde_bytes::ByteBuf;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use tee_api::engine::Handle;
 use tee_api::ta::{CHANNEL_FD, FromTa, Syscall, SyscallReply, ToTa};
 use tee_api::{Protocol, TaId, TeeError, ui};
 
@@ -131,12 +132,15 @@ pub struct Instance<T: TrustedApplication> {
     ta: T,
     /// Commands that wait for the person.
     waiting: BTreeMap<u32, Continuation<T>>,
+    /// Commands that wait for a key.
+    making: BTreeMap<u32, KeyContinuation<T>>,
     next_question: u32,
 }
 
 impl<T: TrustedApplication> Default for Instance<T> {
     fn default() -> Self {
-        Self { ta: T::default(), waiting: BTreeMap::new(), next_question: 1 }
+        let (waiting, making) = (BTreeMap::new(), BTreeMap::new());
+        Self { ta: T::default(), waiting, making, next_question: 1 }
     }
 }
 
@@ -157,6 +161,7 @@ impl<T: TrustedApplication> Instance<T> {
                 .map_err(|error| TeeError::BadParameters(format!("the command: {error}")))
                 .and_then(|command| self.ta.begin(&mut context, session, command)),
             ToTa::Answered { question, answer } => self.resume(&mut context, question, answer),
+            ToTa::Made { question, key } => self.resume_with(&mut context, question, key),
             ToTa::Answer(_) | ToTa::Cancel => {
                 Err(TeeError::BadState("nothing was asked or begun".into()))
             }
@@ -175,13 +180,35 @@ impl<T: TrustedApplication> Instance<T> {
         then(&mut self.ta, context, answer?)
     }
 
+    fn resume_with(
+        &mut self,
+        context: &mut Context<'_>,
+        question: u32,
+        key: Result<Handle, TeeError>,
+    ) -> Result<Step<T>, TeeError> {
+        let key = key.map(Context::given_key);
+        let then = self.making.remove(&question);
+        let then = then.ok_or_else(|| TeeError::BadState("no such key was to be made".into()))?;
+        then(&mut self.ta, context, key?)
+    }
+
+    fn question(&mut self) -> u32 {
+        let question = self.next_question;
+        self.next_question = self.next_question.wrapping_add(1);
+        question
+    }
+
     fn outcome(&mut self, step: Result<Step<T>, TeeError>) -> FromTa {
         match step {
             Ok(Step::Ask(Question(ask), then)) => {
-                let question = self.next_question;
-                self.next_question = self.next_question.wrapping_add(1);
+                let question = self.question();
                 self.waiting.insert(question, then);
                 FromTa::Ask { question, ask }
+            }
+            Ok(Step::Generate(attributes, then)) => {
+                let question = self.question();
+                self.making.insert(question, then);
+                FromTa::Generate { question, attributes }
             }
             Ok(Step::Done(reply)) => FromTa::Done(
                 channel::encode(&reply)

@@ -6,7 +6,7 @@
 //!   value, so contradictions that a list could carry do not exist;
 //! - the enumerations ([`Algorithm`], [`KeyPurpose`] and so on) and [`ErrorCode`], numbered as the
 //!   AIDL numbers them;
-//! - [`HardwareAuthToken`]: 69 bytes.
+//! - [`HardwareAuthToken`]: 69 bytes; [`SharedSecretParameters`]: how its key is agreed on.
 //!
 //! Two forms, both through serde. A person's (JSON): KeyMint's names in snake case, numbers as
 //! numbers, bytes as base64 (RFC 4648, 4). A machine's (CBOR): everything by number. Both refuse
@@ -32,6 +32,7 @@ mod bytes;
 mod enums;
 mod error;
 mod form;
+mod shared_secret;
 mod tag;
 mod token;
 
@@ -42,6 +43,7 @@ pub use enums::{
     PaddingMode, SecurityLevel,
 };
 pub use error::ErrorCode;
+pub use shared_secret::SharedSecretParameters;
 pub use tag::{Kept, SetBy, Tag, TagType};
 pub use token::{AuthenticatorType, HardwareAuthToken, TokenError};
 

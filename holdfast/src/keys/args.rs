@@ -3,7 +3,8 @@
 use super::rules::{KeyRules, UseRules};
 use crate::args::{EXITS, StateDir};
 use clap::{Args, Subcommand};
-use keystore_client::api::{Access, KeyRef, Namespace};
+use keymint::Bytes;
+use keystore_client::api::{Access, AttestationSource, KeyRef, Namespace};
 use std::path::PathBuf;
 
 /// Where the device is, and how it is told what came of it.
@@ -36,6 +37,12 @@ pub(crate) enum Keys {
         #[arg(long, value_name = "FORMAT", default_value = "pkcs8")]
         format: keymint::KeyFormat,
     },
+    /// Take a key in that comes encrypted to a key of the TEE
+    ///
+    /// Nobody on the way sees it. What it obeys comes with it. --padding and --digest say how the
+    /// wrapping key is used: rsa_oaep and sha_2_256.
+    #[command(after_help = EXITS)]
+    ImportWrapped(#[command(flatten)] Wrapped),
     /// List your keys
     #[command(after_help = EXITS)]
     List {
@@ -89,6 +96,11 @@ pub(crate) enum Keys {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Have the cloud certify keys that attest others, now
+    ///
+    /// With --key-source remote that happens by itself; this does not wait until they lapse.
+    #[command(after_help = EXITS)]
+    Provision(#[command(flatten)] At),
     /// Let another user of the device use a key of yours, or take that back
     #[command(after_help = EXITS)]
     Grant {
@@ -122,11 +134,13 @@ impl Keys {
     pub(crate) const fn at(&self) -> &At {
         match self {
             Self::Generate(new) | Self::Import { new, .. } => &new.at,
+            Self::ImportWrapped(wrapped) => &wrapped.at,
             Self::Sign(data) | Self::Mac(data) | Self::Verify { data, .. } => &data.at,
             Self::Encrypt(cipher) | Self::Decrypt(cipher) => &cipher.data.at,
             Self::List { at, .. }
             | Self::Show { at, .. }
             | Self::Attest { at, .. }
+            | Self::Provision(at)
             | Self::Grant { at, .. }
             | Self::Delete { at, .. } => at,
         }
@@ -148,6 +162,40 @@ pub(crate) struct New {
     /// A key of the purpose attest_key that attests this one, instead of the device's
     #[arg(long, value_name = "KEY")]
     pub(crate) attest_key: Option<KeyRef>,
+    /// Whose key attests this one: factory, the device's own, or remote, one that the cloud
+    /// certified for some weeks and that does not tell which device this is
+    #[arg(long, value_name = "SOURCE", default_value = "factory", value_parser = source)]
+    #[arg(conflicts_with = "attest_key")]
+    pub(crate) key_source: AttestationSource,
+}
+
+/// A key that comes encrypted to a key of the TEE.
+#[derive(Debug, Args)]
+pub(crate) struct Wrapped {
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// What it is to be called
+    pub(crate) alias: String,
+    /// The key: DER of SecureKeyWrapper
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The key of the purpose wrap_key that it is encrypted to
+    #[arg(long, value_name = "KEY")]
+    pub(crate) wrapping_key: KeyRef,
+    /// What the transport key was masked with, 32 bytes [default: zeros, which is no mask]
+    #[arg(long, value_name = "HEX", value_parser = masking_key)]
+    pub(crate) masking_key: Option<Bytes>,
+    #[command(flatten)]
+    pub(crate) rules: UseRules,
+    /// The secure id of the user whose password the key needs, where it needs one
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    pub(crate) password_sid: u64,
+    /// The secure id of the user's fingerprints, where the key needs one
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    pub(crate) biometric_sid: u64,
+    /// Delete the key that has this alias, and take its place
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 /// A key and a file.
@@ -192,6 +240,16 @@ fn namespace(text: &str) -> Result<Namespace, String> {
     };
     let uid = uid.parse().map_err(|_| format!("{uid:?} is no user id"))?;
     Ok(Namespace { uid, label })
+}
+
+fn masking_key(text: &str) -> Result<Bytes, String> {
+    let bytes = board::argument::unhex(&text.to_ascii_lowercase());
+    let bytes = bytes.filter(|bytes| bytes.len() == 32);
+    bytes.map(Bytes).ok_or_else(|| "64 hexadecimal digits".to_owned())
+}
+
+fn source(text: &str) -> Result<AttestationSource, String> {
+    serde_json::from_value(serde_json::json!(text)).map_err(|_| "factory or remote".to_owned())
 }
 
 fn access(text: &str) -> Result<Access, String> {

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use args::{At, Keys, New};
 use keymint::{Algorithm, Authorizations, Bytes};
 use keystore_client::api::{
-    AttestKey, Entry, Grant, Granted, Import, KeyInfo, KeyRef, NewKey, Ungrant,
+    AttestKey, Entry, Grant, Granted, Import, ImportWrapped, KeyInfo, KeyRef, NewKey, Ungrant,
 };
 use keystore_client::{Error, Keystore, SOCKET_VARIABLE};
 use serde_json::{Value, json};
@@ -48,6 +48,19 @@ fn done(keystore: &Keystore, asked: &Keys) -> Result<Exit> {
             key.params.rsa_public_exponent = new.rules.0.rsa_public_exponent;
             made(new, &keystore.import(&Import { key, format: *format, data })?)
         }
+        Keys::ImportWrapped(wrapped) => {
+            let info = keystore.import_wrapped(&ImportWrapped {
+                alias: wrapped.alias.clone(),
+                replace: wrapped.replace,
+                wrapping_key: wrapped.wrapping_key.clone(),
+                data: Bytes(read(&wrapped.file)?),
+                masking_key: wrapped.masking_key.clone().unwrap_or_else(|| Bytes(vec![0; 32])),
+                params: wrapped.rules.0.clone(),
+                password_sid: wrapped.password_sid,
+                biometric_sid: wrapped.biometric_sid,
+            })?;
+            said(&wrapped.at, &serde_json::to_value(&info)?, &line(&info))
+        }
         Keys::List { at, prefix } => list(at, &keystore.list(prefix)?),
         Keys::Show { at, key } => {
             let info = keystore.show(key)?;
@@ -58,6 +71,11 @@ fn done(keystore: &Keystore, asked: &Keys) -> Result<Exit> {
         Keys::Encrypt(cipher) => data::encrypt(keystore, cipher),
         Keys::Decrypt(cipher) => data::decrypt(keystore, cipher),
         Keys::Attest { at, key, output } => attest(keystore, at, key, output.as_deref()),
+        Keys::Provision(at) => {
+            let provisioned = keystore.provision()?;
+            let line = format!("{} keys have new certificates", provisioned.keys);
+            said(at, &serde_json::to_value(&provisioned)?, &line)
+        }
         Keys::Grant { at, key, to, access, revoke } => {
             let (key, to) = (key.clone(), to.clone());
             if *revoke {
@@ -86,12 +104,16 @@ fn new_key(new: &New) -> NewKey {
     }
     let by = |key: &KeyRef| AttestKey { key: key.clone(), params: Authorizations::default() };
     let attest_key = new.attest_key.as_ref().map(by);
-    NewKey { replace: new.replace, attest_key, ..NewKey::new(&new.alias, params) }
+    let (replace, key_source) = (new.replace, new.key_source);
+    NewKey { replace, attest_key, key_source, ..NewKey::new(&new.alias, params) }
 }
 
 fn made(new: &New, info: &KeyInfo) -> Result<Exit> {
-    let line = format!("{}: id:{}", info.alias, info.id);
-    said(&new.at, &serde_json::to_value(info)?, &line)
+    said(&new.at, &serde_json::to_value(info)?, &line(info))
+}
+
+fn line(info: &KeyInfo) -> String {
+    format!("{}: id:{}", info.alias, info.id)
 }
 
 fn said(at: &At, json: &Value, line: &str) -> Result<Exit> {

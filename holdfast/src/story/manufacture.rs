@@ -2,7 +2,7 @@
 
 use super::cloud::Cloud;
 use super::device::{Device, Wiring};
-use super::release::{INDEX, Order, remember_cloud, stages};
+use super::release::{INDEX, MODEL, Order, remember_cloud, stages};
 use super::step::{Stopped, Teller};
 use super::world::Memory;
 use crate::exit::{Exit, Lacking};
@@ -11,8 +11,8 @@ use crate::state::State;
 use anyhow::{Context, Result, bail, ensure};
 use effects::{Clock, SystemClock, SystemEntropy, random_array};
 use factory::{
-    AvbKey, Backend, BoardOrder, CloudConfig, FlashPlan, KeySize, Maker, VerityErrorMode, discard,
-    make_board,
+    AvbKey, Backend, BoardOrder, CloudConfig, FlashPlan, Identifiers, Imei, KeySize, Maker,
+    VerityErrorMode, discard, make_board,
 };
 use http_link::{Client, Connector};
 use serde_json::{Value, json};
@@ -79,11 +79,13 @@ pub(crate) struct Making {
     pub(crate) errors: VerityErrorMode,
     /// What the board stands on.
     pub(crate) backend: Backend,
+    /// Of its modem.
+    pub(crate) imei: Option<Imei>,
 }
 
 impl Default for Making {
     fn default() -> Self {
-        Self { errors: VerityErrorMode::Managed, backend: Backend::Emulated }
+        Self { errors: VerityErrorMode::Managed, backend: Backend::Emulated, imei: None }
     }
 }
 
@@ -187,7 +189,8 @@ async fn make(
     plan.build(maker.avb_key(), &image, &SystemEntropy)?;
     let log = state.folder("log")?.join("factory.log");
     let device = Device::boot(&dir, &Wiring::default(), log).await?;
-    let certified = certify(&device, &maker, &serial, &clock, enroller).await;
+    let ids = identifiers(making.imei.clone());
+    let certified = certify(&device, (&maker, &serial, &ids), &clock, enroller).await;
     device.power_off().await?;
     let (certificates, enrolled) = certified?;
     let mut evidence = json!({
@@ -212,8 +215,7 @@ async fn make(
 /// How many certificates there are, and what the cloud answered.
 async fn certify(
     device: &Device,
-    maker: &Maker,
-    serial: &str,
+    (maker, serial, ids): (&Maker, &str, &Identifiers),
     clock: &SystemClock,
     enroller: Option<&Enroller>,
 ) -> Result<(usize, Option<Enrolled>)> {
@@ -230,9 +232,21 @@ async fn certify(
         None => None,
     };
     let ticket_key = enrolled.as_ref().map(|it| &it.ticket_key);
-    let install = json!({ "chain": chain, "ticket_key": ticket_key });
+    let install = json!({ "chain": chain, "ticket_key": ticket_key, "ids": ids });
     device.api().post("/v1/factory/install").json(&install).send().await?;
     Ok((chain.len(), enrolled))
+}
+
+/// What all devices of this maker are, and what only this one is.
+fn identifiers(imei: Option<Imei>) -> Identifiers {
+    Identifiers {
+        brand: "holdfast".to_owned(),
+        device: MODEL.to_owned(),
+        product: MODEL.to_owned(),
+        manufacturer: "Holdfast".to_owned(),
+        model: MODEL.to_owned(),
+        imei,
+    }
 }
 
 /// The maker of this state folder's devices.

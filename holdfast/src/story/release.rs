@@ -14,7 +14,7 @@ use serde_json::json;
 /// The rollback index of what is built today.
 pub(super) const INDEX: u64 = 2;
 /// The model of this maker's devices.
-const MODEL: &str = "hf1";
+pub(super) const MODEL: &str = "hf1";
 /// The first build's: 2026-11-05, as its security patch.
 const FIRST_TIMESTAMP: i64 = 1_793_836_800;
 const SECURITY_PATCH: &str = "2026-11-05";

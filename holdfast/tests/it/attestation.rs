@@ -34,8 +34,14 @@ fn s2_1_2_the_page_about_attestation_works_as_written() {
         r#""code":"CHALLENGE_REPLAYED""#,
         r#""token":"eyJ"#,
         r#""kty":"EC""#,
+        "root            given",
+        "provisioning    REMOTE",
+        r#""reason":"EXPIRED""#,
+        r#""keys":4"#,
     ] {
         assert!(said.contains(due), "{due} is missing in what was said:\n{said}");
     }
+    let verdict = std::fs::read_to_string(home.path().join("card.verdict")).unwrap();
+    assert!(verdict.contains(r#""verdict":"accepted""#), "{verdict}");
     reader.leaves();
 }

@@ -5,6 +5,9 @@
 use crate::service::Tee;
 use crypto::aead;
 use crypto::sign::{Curve, EcdsaKey};
+use keyattest::x509::{
+    CertificateParams, KeyUsage, Name, SignatureAlgorithm, Spki, build_certificate,
+};
 use keymint::{Authorizations, Bytes, ErrorCode, HardwareAuthToken, KeyPurpose, Tag};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +15,7 @@ use std::sync::{Mutex, MutexGuard};
 use tee_api::TeeError;
 use tee_api::clock::{SecureTime, TimeTrust};
 use tee_api::keymint::{
-    BegunOperation, Command, KeyCharacteristics, KeyCreation, KeySource, Reply, Ticket,
+    AttestKey, BegunOperation, Command, KeyCharacteristics, KeyCreation, KeySource, Reply, Ticket,
 };
 
 /// Operations at a time.
@@ -49,6 +52,18 @@ fn sealer() -> aead::Key {
 
 fn seal(inside: &Inside) -> Vec<u8> {
     sealer().seal(b"", &serde_json::to_vec(inside).unwrap())
+}
+
+/// Of `key`, signed with the key in `issuer` (PKCS#8).
+fn certificate(key: &EcdsaKey, issuer: &[u8]) -> Vec<u8> {
+    let issuer = EcdsaKey::from_pkcs8(Curve::P256, issuer).unwrap();
+    let spki = Spki::from_der(&key.public_key_spki().unwrap()).unwrap();
+    let params = CertificateParams::unattested(
+        Name::attested_key(),
+        spki,
+        KeyUsage::of_purposes(&[].into()),
+    );
+    build_certificate(&params, SignatureAlgorithm::EcdsaSha256, |tbs| issuer.sign(tbs)).unwrap()
 }
 
 impl SoftKeyMint {
@@ -109,9 +124,20 @@ impl State {
         Ok(inside)
     }
 
-    fn create(&self, pkcs8: Vec<u8>, mut params: Authorizations) -> Reply {
+    fn create(
+        &self,
+        pkcs8: Vec<u8>,
+        mut params: Authorizations,
+        attest: Option<&AttestKey>,
+    ) -> Result<Reply, ErrorCode> {
         let application_id = params.application_id.take();
-        let leaf = EcdsaKey::from_pkcs8(Curve::P256, &pkcs8).unwrap().public_key_spki().unwrap();
+        let key = EcdsaKey::from_pkcs8(Curve::P256, &pkcs8).unwrap();
+        let issuer = attest.map(|attest| self.open(&attest.blob)).transpose()?;
+        let leaf = match (issuer, params.purpose.contains(&KeyPurpose::AttestKey)) {
+            (Some(issuer), _) => certificate(&key, &issuer.pkcs8),
+            (None, true) => certificate(&key, &pkcs8),
+            (None, false) => key.public_key_spki().unwrap(),
+        };
         for tag in
             [Tag::CertificateNotBefore, Tag::CertificateNotAfter, Tag::AttestationApplicationId]
         {
@@ -131,7 +157,7 @@ impl State {
         let number = crypto::random_array();
         let inside = Inside { pkcs8, rules: params, application_id, version: self.version, number };
         let blob = seal(&inside).into();
-        Reply::Key(KeyCreation { blob, characteristics, chain: vec![leaf.into()] })
+        Ok(Reply::Key(KeyCreation { blob, characteristics, chain: vec![leaf.into()] }))
     }
 
     fn begin(
@@ -178,14 +204,24 @@ impl State {
 
     fn answer(&mut self, command: Command) -> Result<Reply, ErrorCode> {
         match command {
-            Command::GenerateKey { params, .. } => {
+            Command::GenerateKey { params, attest } => {
                 let key = EcdsaKey::generate(Curve::P256).unwrap();
-                Ok(self.create(key.to_pkcs8().to_vec(), params))
+                self.create(key.to_pkcs8().to_vec(), params, attest.as_ref())
             }
-            Command::ImportKey { params, data, .. } => {
+            Command::Characteristics { blob, .. } => {
+                let hardware_enforced = self.open(&blob)?.rules;
+                let software_enforced = Authorizations::default();
+                let all = KeyCharacteristics { hardware_enforced, software_enforced };
+                Ok(Reply::Characteristics(all))
+            }
+            Command::CertificateRequest { keys, challenge } => {
+                keys.iter().try_for_each(|blob| self.open(blob).map(drop))?;
+                Ok(Reply::CertificateRequest(challenge))
+            }
+            Command::ImportKey { params, data, attest, .. } => {
                 let known = EcdsaKey::from_pkcs8(Curve::P256, &data);
                 known.map_err(|_| ErrorCode::InvalidArgument)?;
-                Ok(self.create(data.into_vec(), params))
+                self.create(data.into_vec(), params, attest.as_ref())
             }
             Command::UpgradeKey { blob, .. } => {
                 let bytes = sealer().open(b"", &blob).map_err(|_| ErrorCode::InvalidKeyBlob)?;

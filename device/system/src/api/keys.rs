@@ -34,6 +34,7 @@ pub(super) fn router() -> Router<Arc<Device>> {
         .route("/v1/keys/generate", post(generate))
         .route("/v1/keys/import", post(import))
         .route("/v1/keys/import-wrapped", post(import_wrapped))
+        .route("/v1/keys/provision", post(provision))
         .route("/v1/keys/update", post(change))
         .route("/v1/keys/move", post(move_key))
         .route("/v1/keys/grant", post(grant))
@@ -63,9 +64,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let peer = parts.extensions.get::<PeerCredentials>();
         let peer = peer.ok_or_else(|| Error::Internal("nobody knows who asks".into()))?;
+        if !board::users::is_known(peer.uid) {
+            return Err(nobody());
+        }
         let label = peer.label.as_deref().map(str::to_owned);
         Ok(Self(Caller::new(peer.uid, label, is_system(peer))))
     }
+}
+
+/// All users whom the kernel does not name here would share their keys.
+fn nobody() -> Error {
+    let code = KeystoreCode::PermissionDenied.into();
+    let reason = "the kernel does not tell the device who you are; the user who runs the board may";
+    keystore::Error::Refused { code, reason: reason.into() }.into()
 }
 
 fn malformed(reason: impl Into<String>) -> Error {
@@ -201,8 +212,6 @@ macro_rules! asks {
 }
 
 asks! {
-    generate(NewKey) => generate;
-    import(Import) => import;
     import_wrapped(ImportWrapped) => import_wrapped;
     change(Change) => change;
     move_key(Move) => move_key;
@@ -210,6 +219,29 @@ asks! {
     use_key(Use) => use_key;
     open(Open) => open_key;
     begin(Begin) => begin;
+}
+
+async fn generate(
+    State(device): Shared,
+    Asker(by): Asker,
+    Asking(key): Asking<NewKey>,
+) -> Result<Response, Error> {
+    device.provision_for(key.key_source).await;
+    Ok(told(&device, move |it| it.generate(&by, key)).await?.into_response())
+}
+
+async fn import(
+    State(device): Shared,
+    Asker(by): Asker,
+    Asking(import): Asking<Import>,
+) -> Result<Response, Error> {
+    device.provision_for(import.key.key_source).await;
+    Ok(told(&device, move |it| it.import(&by, import)).await?.into_response())
+}
+
+async fn provision(State(device): Shared, Asker(by): Asker) -> Result<Response, Error> {
+    by.must_be_system()?;
+    Ok(Json(device.provision().await?).into_response())
 }
 
 /// A JSON body; what is malformed is refused with the keystore's code.

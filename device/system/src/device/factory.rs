@@ -4,9 +4,43 @@
 use super::Device;
 use crate::error::Error;
 use keyattest::x509::Certificate;
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
 use tee_api::TeeError;
 use tee_api::gatekeeper;
-use tee_api::keymint::{Command, Reply};
+use tee_api::keymint::{Command, DeviceIds, Reply};
+
+/// What a device is, as its maker says: the identifiers that it may attest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identifiers {
+    brand: Option<String>,
+    device: Option<String>,
+    product: Option<String>,
+    manufacturer: Option<String>,
+    model: Option<String>,
+    imei: Option<String>,
+    second_imei: Option<String>,
+    meid: Option<String>,
+}
+
+impl From<Identifiers> for DeviceIds {
+    fn from(ids: Identifiers) -> Self {
+        let bytes = |id: Option<String>| id.map(|id| ByteBuf::from(id.into_bytes()));
+        Self {
+            brand: bytes(ids.brand),
+            device: bytes(ids.device),
+            product: bytes(ids.product),
+            // The board's own; KeyMint asks it.
+            serial: None,
+            imei: bytes(ids.imei),
+            meid: bytes(ids.meid),
+            manufacturer: bytes(ids.manufacturer),
+            model: bytes(ids.model),
+            second_imei: bytes(ids.second_imei),
+        }
+    }
+}
 
 impl Device {
     /// Makes the device's attestation key; again gives the same public key
@@ -18,14 +52,24 @@ impl Device {
         }
     }
 
-    /// Installs the chain of the device key (DER, device first) and the cloud's ticket key
-    /// (SubjectPublicKeyInfo DER), and leaves the factory for good. A device without a ticket
-    /// key can never have an activation lock.
+    /// Installs the chain of the device key (DER, device first), the cloud's ticket key
+    /// (SubjectPublicKeyInfo DER) and the identifiers that the device may attest, and leaves the
+    /// factory for good. A device without a ticket key can never have an activation lock; one
+    /// without identifiers attests its serial number alone.
     pub fn factory_install(
         &self,
         chain: Vec<Vec<u8>>,
         ticket_key: Option<Vec<u8>>,
+        ids: Option<Identifiers>,
     ) -> Result<(), Error> {
+        if let Some(ids) = ids {
+            match self.tee.keymint(Command::FactoryIds(ids.into()))? {
+                Reply::Done => {}
+                _ => {
+                    return Err(TeeError::Communication("KeyMint gave an odd answer".into()).into());
+                }
+            }
+        }
         // The ticket key first: installing the chain blows the fuse, after which it is too late.
         if let Some(ticket_key) = ticket_key {
             let provision = gatekeeper::Command::Provision { ticket_key: ticket_key.into() };

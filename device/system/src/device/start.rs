@@ -186,6 +186,7 @@ impl Device {
             inbox: Mutex::new(stores.inbox),
             keystore: Mutex::new(stores.keystore),
             live: Mutex::new(live),
+            provisioning: tokio::sync::Mutex::default(),
             epoch: watch::Sender::new(0),
             session: watch::Sender::new(None),
             revision: watch::Sender::new(0),

@@ -31,6 +31,7 @@ mod userdata;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use tee_api::gatekeeper::{Command, Gatekeeper, LockStatus, Reply, Space, Status};
+use tee_api::keymint::{self, KeyMint};
 use tee_sdk::engine::{Attributes, Hash, KeyType, Usage};
 use tee_sdk::{Batch, Context, Login, Step, TeeError, TrustedApplication};
 
@@ -190,10 +191,12 @@ impl App {
         Ok(Reply::Done)
     }
 
-    /// What TAs keep in the system's files goes first, whatever became of those; then all secrets
-    /// go in one change, which also says that the device is erased. A device whose activation lock is armed then waits for its
-    /// owner's account; lost mode stays until a ticket ends it.
+    /// The keys of programs go first, with the secret that all of KeyMint's hang on; then what TAs
+    /// keep in the system's files, whatever became of those; then all secrets go in one change,
+    /// which also says that the device is erased. A device whose activation lock is armed then
+    /// waits for its owner's account; lost mode stays until a ticket ends it.
     pub(crate) fn erase(&mut self, context: &mut Context<'_>) -> Result<Reply, TeeError> {
+        delete_all_keys(context)?;
         context.erase_all_storage()?;
         let mut policy = policy::load(context)?;
         policy.due = policy.armed;
@@ -204,6 +207,16 @@ impl App {
         context.storage_commit(batch)?;
         self.unlocked.clear();
         Ok(Reply::Erased { erasures: policy.erasures })
+    }
+}
+
+/// No key of KeyMint works any more, whatever copy of its blob there is. A TEE without KeyMint has
+/// none.
+fn delete_all_keys(context: &mut Context<'_>) -> Result<(), TeeError> {
+    match context.call_once::<KeyMint>(keymint::Command::DeleteAllKeys) {
+        Ok(keymint::Reply::Done) | Err(TeeError::NotFound(_)) => Ok(()),
+        Ok(_) => Err(TeeError::Communication("KeyMint gave an answer that is not due".into())),
+        Err(error) => Err(error),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod auth_token;
 mod other_ways;
+mod program_keys;
 mod spaces;
 
 use super::*;
@@ -20,6 +21,7 @@ const MARK: &str = "anchor Kelpie";
 const ENROL: Command = Command::Enrol { space: Space::MAIN, kind: LockKind::Pin };
 
 fn start(os: &FakeOs) -> Harness<App> {
+    os.answers_for::<KeyMint>(|_| Ok(keymint::Reply::Done));
     os.start()
 }
 

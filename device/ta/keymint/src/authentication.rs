@@ -1,11 +1,14 @@
 //! User authentication: auth tokens of the TEE's authenticators, against what a key demands.
 //!
-//! The MAC key is the trusted OS's, another one after each power-on; this TA can check tokens and
-//! make none. Times are milliseconds since power-on, of the board's own counter.
+//! The MAC key is what the TEE's authenticators agreed on (`ISharedSecret`), another one after each
+//! power-on. The trusted OS has it: this TA can check tokens and make none. Times are milliseconds since power-on, of the board's own counter.
 
 use crate::boot_state::{BootState, Locked};
-use crate::failure::Outcome;
-use keymint::{AuthenticatorType, Authorizations, ErrorCode, HardwareAuthToken};
+use crate::failure::{Outcome, as_code};
+use keymint::{
+    AuthenticatorType, Authorizations, ErrorCode, HardwareAuthToken, SharedSecretParameters,
+};
+use serde_bytes::ByteBuf;
 use tee_sdk::engine::Key;
 use tee_sdk::{Context, TeeError};
 
@@ -25,6 +28,19 @@ pub(crate) struct Authenticators {
 }
 
 impl Authenticators {
+    /// Agrees on the MAC key anew; gives the check that all participants must have.
+    pub(crate) fn agree(
+        &mut self,
+        context: &mut Context<'_>,
+        participants: Vec<SharedSecretParameters>,
+    ) -> Outcome<ByteBuf> {
+        let check = context
+            .compute_shared_secret(participants)
+            .map_err(|error| as_code(error, ErrorCode::InvalidArgument))?;
+        self.key = None;
+        Ok(ByteBuf::from(check))
+    }
+
     /// Whether an authenticator of this device made the token since power-on.
     fn is_genuine(
         &mut self,

@@ -16,13 +16,13 @@ const OBJECT: &str = "this-boot";
 const MAX_COUNTED_KEYS: usize = 64;
 
 /// The record.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BootState {
     #[serde(with = "serde_bytes")]
     boot: [u8; 16],
     /// Keys of early boot work no more.
     pub(crate) early_boot_ended: bool,
-    /// Since when the device is locked.
+    /// Since when the device is locked; it is from power-on, until a password was verified.
     pub(crate) locked: Option<Locked>,
     /// Uses of keys that have a limit for each boot.
     uses: BTreeMap<ByteBuf, u32>,
@@ -45,7 +45,17 @@ impl BootState {
         let boot = context.boot_id()?;
         let stored: Option<Self> = context.record_get(OBJECT)?;
         let of_this_boot = stored.filter(|stored| stored.boot == boot);
-        Ok(of_this_boot.unwrap_or_else(|| Self { boot, ..Self::default() }))
+        Ok(of_this_boot.unwrap_or_else(|| Self::at_power_on(boot)))
+    }
+
+    const fn at_power_on(boot: [u8; 16]) -> Self {
+        Self {
+            boot,
+            early_boot_ended: false,
+            locked: Some(Locked { at_ms: 0, password_only: true }),
+            uses: BTreeMap::new(),
+            module_hash: None,
+        }
     }
 
     /// Changes it, durably.

@@ -141,8 +141,11 @@ fn signing(key: &Authorizations) -> Option<(SignatureAlgorithm, Scheme)> {
     match key.algorithm? {
         Algorithm::Rsa => Some((SignatureAlgorithm::RsaSha256, Scheme::RsaPkcs1 { hash, input })),
         Algorithm::Ec => {
-            crate::rules::nist_curve(key.ec_curve?)?;
-            Some((SignatureAlgorithm::EcdsaSha256, Scheme::Ecdsa { hash, input }))
+            let agrees = key.purpose.contains(&KeyPurpose::AgreeKey);
+            match crate::rules::nist_curve(key.ec_curve?) {
+                Some(_) => Some((SignatureAlgorithm::EcdsaSha256, Scheme::Ecdsa { hash, input })),
+                None => (!agrees).then_some((SignatureAlgorithm::Ed25519, Scheme::Ed25519)),
+            }
         }
         Algorithm::MlDsa => Some(match key.ml_dsa_variant? {
             MlDsaVariant::MlDsa65 => (SignatureAlgorithm::MlDsa65, Scheme::MlDsa),

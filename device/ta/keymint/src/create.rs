@@ -4,7 +4,7 @@ use crate::blob::{self, Header};
 use crate::certificate::{self, Issuer, Subject};
 use crate::description::{SecureIds, wrapped};
 use crate::failure::{Failure, Outcome, as_code};
-use crate::keymint::KeyMintTa;
+use crate::keymint::{KeyMintTa, refusal_is_an_answer};
 use crate::open_key::{self, OpenKey};
 use crate::rules::{self, creation};
 use crate::{material, secrets, versions};
@@ -16,28 +16,43 @@ use keymint::{
 };
 use serde_bytes::ByteBuf;
 use std::rc::Rc;
-use tee_api::keymint::{AttestKey, KeyCharacteristics, KeyCreation};
+use tee_api::keymint::{AttestKey, KeyCharacteristics, KeyCreation, Reply};
 use tee_sdk::engine::{Attributes, Cipher, Hash, Key, KeyType, Usage};
-use tee_sdk::{Context, Zeroizing};
+use tee_sdk::{Context, Step, Zeroizing};
 
 /// 9999-12-31T23:59:59Z: no end (RFC 5280, 4.1.2.5).
 const NO_END_MS: u64 = 253_402_300_799_000;
 
 impl KeyMintTa {
-    /// A fresh key.
+    /// A fresh key. One of RSA takes up to seconds, in which others are served.
     pub(crate) fn generate(
         &mut self,
         context: &mut Context<'_>,
-        params: &Authorizations,
+        params: Authorizations,
+        attest: Option<AttestKey>,
+    ) -> Outcome<Step<Self>> {
+        let obeys = creation::check(&params)?;
+        let attributes = rules::attributes(&obeys)?;
+        self.may_generate(context, &obeys, attest.as_ref())?;
+        Ok(Step::generate(attributes, move |ta: &mut Self, context, key| {
+            // Much may have happened while it was made.
+            let created = ta
+                .may_generate(context, &obeys, attest.as_ref())
+                .and_then(|by| ta.create(context, key, obeys, KeyOrigin::Generated, by.as_ref()));
+            refusal_is_an_answer(created.map(|key| Step::Done(Reply::Key(key))))
+        }))
+    }
+
+    fn may_generate(
+        &mut self,
+        context: &mut Context<'_>,
+        obeys: &Authorizations,
         attest: Option<&AttestKey>,
-    ) -> Outcome<KeyCreation> {
-        let obeys = creation::check(params)?;
+    ) -> Outcome<Option<Issuer>> {
         if obeys.early_boot_only && self.boot_state(context)?.early_boot_ended {
             return Err(ErrorCode::EarlyBootEnded.into());
         }
-        let issuer = self.issuer(context, attest)?;
-        let key = context.generate_key(rules::attributes(&obeys)?)?;
-        self.create(context, key, obeys, KeyOrigin::Generated, issuer.as_ref())
+        self.issuer(context, attest)
     }
 
     /// A key that comes from outside in the clear.

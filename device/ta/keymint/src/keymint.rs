@@ -19,7 +19,7 @@ use tee_api::keymint::{
     BegunOperation, Command, HardwareInfo, KeyMint, KeySource, MAX_INPUT_BYTES, Reply,
     SecurityLevel,
 };
-use tee_sdk::{Context, Login, Step, TeeError, Transaction, TrustedApplication, Zeroizing};
+use tee_sdk::{Context, Login, Signer, Step, TeeError, Transaction, TrustedApplication, Zeroizing};
 
 /// The longest message that a person can have confirmed, in bytes.
 const MAX_CONFIRMED_BYTES: usize = 8 * 1024;
@@ -57,14 +57,14 @@ impl TrustedApplication for KeyMintTa {
         session: u32,
         command: Command,
     ) -> Result<Step<Self>, TeeError> {
-        let Command::Confirm { blob, params, text, extra } = command else {
-            return self.invoke(context, session, command).map(Step::Done);
+        let step = match command {
+            Command::Confirm { blob, params, text, extra } => {
+                self.confirm(context, &blob, &params, text, extra)
+            }
+            Command::GenerateKey { params, attest } => self.generate(context, params, attest),
+            command => return self.invoke(context, session, command).map(Step::Done),
         };
-        match self.confirm(context, &blob, &params, text, extra) {
-            Ok(step) => Ok(step),
-            Err(Failure::Refused(code)) => Ok(Step::Done(Reply::Refused(code))),
-            Err(Failure::Tee(error)) => Err(error),
-        }
+        refusal_is_an_answer(step)
     }
 
     fn invoke(
@@ -101,9 +101,6 @@ impl KeyMintTa {
             Command::DeviceChain => Ok(Reply::Chain(factory::chain(context)?)),
             Command::HardwareInfo => self.hardware_info(context),
             Command::AddEntropy { data } => self.entropy.add(&data).map(done),
-            Command::GenerateKey { params, attest } => {
-                self.generate(context, &params, attest.as_ref()).map(Reply::Key)
-            }
             Command::ImportKey { params, format, data, attest } => {
                 let data = Zeroizing::new(data.into_vec());
                 self.import(context, &params, format, &data, attest.as_ref()).map(Reply::Key)
@@ -180,6 +177,7 @@ impl KeyMintTa {
                 Ok(state.change(context, |state| state.early_boot_ended = true).map(done)?)
             }
             Command::DeviceLocked { password_only } => {
+                self.check_system(session)?;
                 let at_ms = context.uptime()?.as_millis() as u64;
                 let state = self.boot_state(context)?;
                 let locked = Some(Locked { at_ms, password_only });
@@ -198,11 +196,18 @@ impl KeyMintTa {
                 Ok(Reply::Done)
             }
             Command::SetModuleHash { hash } => self.set_module_hash(context, session, hash),
+            Command::SharedSecretParameters => {
+                Ok(Reply::SharedSecretParameters(context.shared_secret_parameters()?))
+            }
+            Command::ComputeSharedSecret { participants } => {
+                self.check_system(session)?;
+                self.authenticators.agree(context, participants).map(Reply::SharingCheck)
+            }
             Command::CertificateRequest { keys, challenge } => {
                 provisioning::request(context, &mut self.secrets, &keys, &challenge)
                     .map(Reply::CertificateRequest)
             }
-            _ => Err(TeeError::BadState("this command asks the person".into()).into()),
+            _ => Err(TeeError::BadState("this command takes its time".into()).into()),
         }
     }
 
@@ -210,11 +215,12 @@ impl KeyMintTa {
         self.sessions.get(&session).cloned().unwrap_or(Caller::Anyone)
     }
 
-    /// What concerns the whole device is for the system: its root, or the user who runs the board.
+    /// What concerns the whole device is for the system: its root, or the user who runs the board;
+    /// and for the maker's trusted applications.
     pub(crate) fn check_system(&self, session: u32) -> Outcome<()> {
         match self.caller(session) {
             Caller::User(uid) if uid == 0 || uid == tee_sdk::own_user() => Ok(()),
-            Caller::Application(_) => Ok(()),
+            Caller::Application(caller) if caller.signer == Signer::Maker => Ok(()),
             _ => Err(TeeError::Denied("this is for the system's root".into()).into()),
         }
     }
@@ -428,6 +434,17 @@ impl KeyMintTa {
         Ok(Step::confirm(transaction, |_, _, confirmation| {
             Ok(Step::Done(Reply::Confirmed(confirmation)))
         }))
+    }
+}
+
+/// A rule's refusal is what the command comes to.
+pub(crate) fn refusal_is_an_answer(
+    step: Outcome<Step<KeyMintTa>>,
+) -> Result<Step<KeyMintTa>, TeeError> {
+    match step {
+        Ok(step) => Ok(step),
+        Err(Failure::Refused(code)) => Ok(Step::Done(Reply::Refused(code))),
+        Err(Failure::Tee(error)) => Err(error),
     }
 }
 

@@ -6,6 +6,7 @@ mod authentication;
 mod batches;
 mod blobs;
 mod ciphers;
+mod codes;
 mod confirmation;
 mod creation;
 mod factory;
@@ -15,8 +16,10 @@ mod limits;
 mod macs;
 mod provisioning;
 mod rsa;
+mod shared_secret;
 mod signing;
 mod tickets;
+mod timing;
 mod vts;
 
 use crate::keymint::KeyMintTa;

@@ -53,6 +53,10 @@ impl Ta {
             match channel::receive(channel).unwrap() {
                 FromTa::Done(result) => return result,
                 FromTa::Ask { .. } => panic!("KeyMint asks the person nothing"),
+                FromTa::Generate { question, attributes } => {
+                    let key = self.os.make_key(KeyMint::TA, attributes);
+                    channel::send(channel, &ToTa::Made { question, key }).unwrap();
+                }
                 FromTa::Syscall(syscall) => {
                     let reply = self.os.call(KeyMint::TA, syscall);
                     let reply = reply.unwrap_or_else(SyscallReply::Refused);

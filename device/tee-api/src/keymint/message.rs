@@ -1,6 +1,9 @@
 //! The messages.
 
-use super::{Authorizations, ErrorCode, HardwareAuthToken, KeyFormat, KeyPurpose, SecurityLevel};
+use super::{
+    Authorizations, ErrorCode, HardwareAuthToken, KeyFormat, KeyPurpose, SecurityLevel,
+    SharedSecretParameters,
+};
 use crate::engine::Span;
 use crate::ui::Confirmation;
 use serde::{Deserialize, Serialize};
@@ -150,6 +153,7 @@ pub enum Command {
     /// system's root. → [`Reply::Done`]
     EarlyBootEnded,
     /// The device was locked: keys that need it unlocked work again after the next authentication.
+    /// At power-on it counts as locked, until a password was verified. For the system's root.
     /// → [`Reply::Done`]
     DeviceLocked {
         /// Only a password unlocks it, no fingerprint.
@@ -203,6 +207,16 @@ pub enum Command {
         /// SHA-256.
         hash: ByteBuf,
     },
+    /// What this TEE brings to the agreement on the auth tokens' key (`ISharedSecret`); the same
+    /// until power-off. → [`Reply::SharedSecretParameters`]
+    SharedSecretParameters,
+    /// Agrees on the auth tokens' key with all who make or check them, this TEE among them: tokens
+    /// under the key before count no more. Until then the TEE agrees with itself alone. For the
+    /// system's root. → [`Reply::SharingCheck`]
+    ComputeSharedSecret {
+        /// What each brings, in any order; at most 16.
+        participants: Vec<SharedSecretParameters>,
+    },
     /// For remote key provisioning: asks a server for short-lived certificates of attestation
     /// keys (P-256, made here for `attest_key`), signed with the device key:
     /// `keyattest::provisioning`. → [`Reply::CertificateRequest`]
@@ -245,6 +259,8 @@ impl fmt::Debug for Command {
             Self::UseMemory { .. } => "UseMemory(..)",
             Self::Close { .. } => "Close(..)",
             Self::SetModuleHash { .. } => "SetModuleHash(..)",
+            Self::SharedSecretParameters => "SharedSecretParameters",
+            Self::ComputeSharedSecret { .. } => "ComputeSharedSecret(..)",
             Self::CertificateRequest { .. } => "CertificateRequest(..)",
         })
     }
@@ -366,6 +382,10 @@ pub enum Reply {
     },
     /// What came of each use.
     Used(Vec<Result<Output, ErrorCode>>),
+    /// What this TEE brings.
+    SharedSecretParameters(SharedSecretParameters),
+    /// The same for all who agreed: 32 bytes.
+    SharingCheck(ByteBuf),
     /// What the server gets.
     CertificateRequest(ByteBuf),
 }
@@ -388,6 +408,8 @@ impl fmt::Debug for Reply {
             Self::Opened(_) => "Opened(..)",
             Self::Used(_) => "Used(..)",
             Self::Written { .. } => "Written(..)",
+            Self::SharedSecretParameters(_) => "SharedSecretParameters(..)",
+            Self::SharingCheck(_) => "SharingCheck(..)",
             Self::CertificateRequest(_) => "CertificateRequest(..)",
         })
     }

@@ -18,7 +18,7 @@ mod message;
 pub use ::keymint::{
     Algorithm, AuthenticatorType, Authorizations, BlockMode, Bytes, Digest, EcCurve, ErrorCode,
     HardwareAuthToken, KeyFormat, KeyOrigin, KeyPurpose, MlDsaVariant, PaddingMode, SecurityLevel,
-    Tag,
+    SharedSecretParameters, Tag,
 };
 pub use message::{
     AttestKey, BegunOperation, Command, DeviceIds, HardwareInfo, KeyBlob, KeyCharacteristics,

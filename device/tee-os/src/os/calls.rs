@@ -130,6 +130,10 @@ impl Os {
         for question in questions {
             self.resume(at, question, Err(TeeError::Cancelled));
         }
+        let making = self.tas[at].making.iter().filter(|(_, job)| waits(job));
+        for question in making.map(|(&question, _)| question).collect::<Vec<_>>() {
+            self.made(at, question, Err(TeeError::Cancelled));
+        }
         let ta = &mut self.tas[at];
         let Some(job) = ta.current.as_mut().filter(|job| waits(job) && !job.cancelled) else {
             return;

@@ -74,6 +74,12 @@ impl Os {
                 self.ask(at, question, ask);
                 self.pump(at);
             }
+            (Ok(FromTa::Generate { question, attributes }), Some(_))
+                if !ta.waiting && !ta.making.contains_key(&question) =>
+            {
+                self.make(at, question, attributes);
+                self.pump(at);
+            }
             // It panicked, or it does not keep to the protocol.
             _ => self.bury(at),
         }
@@ -111,7 +117,9 @@ impl Os {
                 connection.sessions.insert(session, Some(ta));
                 Reply::Opened { session }
             }
-            (Task::Invoke(_) | Task::Resume { .. }, Ok(bytes)) => Reply::Done(bytes),
+            (Task::Invoke(_) | Task::Resume { .. } | Task::Made { .. }, Ok(bytes)) => {
+                Reply::Done(bytes)
+            }
         };
         self.reply(id, &reply);
     }
@@ -154,6 +162,7 @@ impl Os {
         ta.queue.extend(opens);
         lost.extend(rest);
         lost.extend(std::mem::take(&mut ta.asking).into_values());
+        lost.extend(std::mem::take(&mut ta.making).into_values());
         let sessions = std::mem::take(&mut ta.sessions);
         ta.calling = None;
         ta.waiting = false;

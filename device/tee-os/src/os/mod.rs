@@ -4,6 +4,7 @@ mod calls;
 mod events;
 mod install;
 mod jobs;
+mod making;
 mod requests;
 mod screen;
 mod watch;
@@ -35,6 +36,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tee_api::TeeError;
 use tee_api::boot::Reply as BootReply;
+use tee_engine::shared_secret::Agreement;
 
 /// The descriptors that the loop waits on, besides those of TAs and connections.
 pub(crate) struct Doors {
@@ -50,6 +52,8 @@ pub(crate) struct Doors {
 pub(crate) struct Os {
     pub(crate) silicon: Rc<dyn Silicon>,
     pub(crate) secrets: Rc<SecretBox<MasterSecrets>>,
+    /// On the key of hardware auth tokens.
+    pub(crate) agreement: Agreement,
     /// Or why there is none.
     pub(crate) storage: Result<SecureStorage, TeeError>,
     /// Objects in files that the system keeps.

@@ -7,6 +7,7 @@ mod clock;
 mod device;
 mod engine;
 mod files;
+mod keymint;
 mod kills;
 mod memory;
 #[path = "../../../tee-sdk/examples/ta-probe/protocol.rs"]

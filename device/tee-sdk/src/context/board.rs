@@ -4,6 +4,7 @@ use super::{Context, unexpected};
 use std::time::Duration;
 use tee_api::TeeError;
 use tee_api::boot::{BootInfo, Trust};
+use tee_api::keymint::SharedSecretParameters;
 use tee_api::ta::{Syscall, SyscallReply};
 
 impl Context<'_> {
@@ -29,6 +30,24 @@ impl Context<'_> {
         self.bytes(Syscall::BootId)?[..]
             .try_into()
             .map_err(|_| TeeError::Communication("not 16 bytes of a boot's name".into()))
+    }
+
+    /// What this TEE brings to the agreement on the auth tokens' key. KeyMint only.
+    pub fn shared_secret_parameters(&mut self) -> Result<SharedSecretParameters, TeeError> {
+        match self.call(Syscall::SharedSecretParameters)? {
+            SyscallReply::SharedSecret(parameters) => Ok(parameters),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Agrees on the auth tokens' key with all `participants`; gives the check. `BadParameters`
+    /// where this TEE is not among them. KeyMint only.
+    pub fn compute_shared_secret(
+        &mut self,
+        participants: Vec<SharedSecretParameters>,
+    ) -> Result<Vec<u8>, TeeError> {
+        let check = self.bytes(Syscall::ComputeSharedSecret { participants })?;
+        Ok(check.to_vec())
     }
 
     /// Whether the board is still in the factory.

@@ -77,6 +77,11 @@ impl Context<'_> {
         self.engine_handle(call).map(|held| Key(KeyPlace::There(held)))
     }
 
+    /// A key that the trusted OS made and gave to this TA.
+    pub(crate) const fn given_key(handle: Handle) -> Key {
+        Key(KeyPlace::There(Held(handle)))
+    }
+
     fn engine_handle(&mut self, call: Call) -> Result<Held, TeeError> {
         match self.engine(call)? {
             Answer::Handle(handle) => Ok(Held(handle)),

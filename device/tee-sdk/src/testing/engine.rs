@@ -3,7 +3,7 @@
 use super::{FakeOs, State};
 use crypto::kdf::hkdf_sha256;
 use crypto::secret::Secret;
-use tee_api::engine::{Answer, Call, Usage};
+use tee_api::engine::{Answer, Attributes, Call, Handle, Usage};
 use tee_api::{Identity, TaId, TeeError};
 use tee_engine::Roots;
 
@@ -26,7 +26,11 @@ impl Roots for OfTa {
 
 impl State {
     pub(super) fn auth_token_key(&self) -> Secret<32> {
-        hkdf_sha256(&self.huk, &self.boot_secret, &[b"auth-token"])
+        self.agreement.key(&self.shared_secret_key()).expect("a key for everybody who takes part")
+    }
+
+    pub(super) fn shared_secret_key(&self) -> Secret<32> {
+        hkdf_sha256(&self.huk, &[], &[b"shared secret"])
     }
 
     pub(super) fn engine(&mut self, ta: TaId, call: Call) -> Result<Answer, TeeError> {
@@ -38,6 +42,20 @@ impl State {
 }
 
 impl FakeOs {
+    /// Makes a key that a command of the TA waits for.
+    pub fn make_key(&self, ta: TaId, attributes: Attributes) -> Result<Handle, TeeError> {
+        match self.state().engine(ta, Call::Generate { attributes })? {
+            Answer::Handle(handle) => Ok(handle),
+            _ => Err(TeeError::Communication("the engine gave no key".into())),
+        }
+    }
+
+    /// What all who agree on the auth tokens' key have from their factory.
+    #[must_use]
+    pub fn shared_secret_key(&self) -> [u8; 32] {
+        *self.state().shared_secret_key().expose()
+    }
+
     /// How many key objects and operations a TA has open: for tests that nothing is left behind.
     #[must_use]
     pub fn open_handles(&self, ta: TaId) -> usize {

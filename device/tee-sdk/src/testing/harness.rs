@@ -89,6 +89,10 @@ impl<T: TrustedApplication> Harness<T> {
                     let answer = self.os.answer(<T::Protocol as Protocol>::TA, Question(ask));
                     request = ToTa::Answered { question, answer };
                 }
+                FromTa::Generate { question, attributes } => {
+                    let key = self.os.make_key(<T::Protocol as Protocol>::TA, attributes);
+                    request = ToTa::Made { question, key };
+                }
                 FromTa::Syscall(_) => unreachable!("an instance calls the OS through its context"),
             }
         }

@@ -27,10 +27,12 @@ use tee_api::boot::{BootInfo, BootLock, BootState, Trust};
 use tee_api::ta::{Syscall, SyscallReply};
 use tee_api::{Protocol, TaId, TeeError};
 use tee_engine::Engine;
+use tee_engine::shared_secret::{self, Agreement};
 
 struct State {
     huk: [u8; 32],
     boot_secret: [u8; 32],
+    agreement: Agreement,
     uptime: Duration,
     clock: FakeClock,
     factory: bool,
@@ -66,6 +68,7 @@ impl FakeOs {
         Self(Rc::new(RefCell::new(State {
             huk: crypto::random_array(),
             boot_secret: crypto::random_array(),
+            agreement: Agreement::alone(crypto::random_array(), crypto::random_array()),
             uptime: Duration::from_secs(60),
             clock: FakeClock::new(),
             factory: false,
@@ -111,6 +114,8 @@ impl FakeOs {
         state.uptime = Duration::from_secs(1);
         state.clock.power_cycle();
         state.boot_secret = crypto::random_array();
+        let seed = state.agreement.own().seed[..].try_into().expect("it was made of 32 bytes");
+        state.agreement = Agreement::alone(seed, crypto::random_array());
         state.writes_left = None;
         state.answers.clear();
         state.engines.clear();
@@ -227,6 +232,13 @@ impl State {
             Syscall::SetCustomKey { key } => {
                 self.boot_lock.custom_key = key;
                 SyscallReply::Done
+            }
+            Syscall::SharedSecretParameters => {
+                SyscallReply::SharedSecret(self.agreement.own().clone())
+            }
+            Syscall::ComputeSharedSecret { participants } => {
+                self.agreement.join(participants)?;
+                SyscallReply::Bytes(ByteBuf::from(shared_secret::check(&self.auth_token_key())))
             }
             Syscall::Ui(call) => SyscallReply::Ui(self.screen_call(ta, call)?),
         })

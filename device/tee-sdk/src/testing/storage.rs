@@ -64,6 +64,7 @@ impl State {
             Call::Commit { placement, changes } => {
                 let load = |name: &str| Ok(self.find(ta, placement, name).cloned());
                 let changed = changed_objects(placement, changes, load)?;
+                self.check_room(ta, placement, &changed)?;
                 self.lose_power()?;
                 for (name, content) in changed {
                     let key = (ta, placement, name);
@@ -103,6 +104,23 @@ impl State {
 
     fn find(&self, ta: TaId, placement: Placement, name: &str) -> Option<&Vec<u8>> {
         self.objects.get(&(ta, placement, name.to_owned()))
+    }
+
+    /// Refuses what would be more objects than a trusted application may have.
+    fn check_room(
+        &self,
+        ta: TaId,
+        placement: Placement,
+        changed: &BTreeMap<String, Option<Vec<u8>>>,
+    ) -> Result<(), TeeError> {
+        let is_there = |name: &str| self.find(ta, placement, name).is_some();
+        let new = changed.iter().filter(|(name, it)| it.is_some() && !is_there(name)).count();
+        let gone = changed.iter().filter(|(name, it)| it.is_none() && is_there(name)).count();
+        let has = self.objects.keys().filter(|(of, lies, _)| (*of, *lies) == (ta, placement));
+        if new > 0 && has.count() + new - gone > placement.limits().objects {
+            return Err(TeeError::Resources("no room for another object".into()));
+        }
+        Ok(())
     }
 
     fn lose_power(&mut self) -> Result<(), TeeError> {

@@ -19,6 +19,8 @@ const RSA_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.11354
 const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 const ECDSA_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
 
+/// Ed25519 (RFC 8410, 3).
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const ML_DSA_65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
 const ML_DSA_87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
 
@@ -102,6 +104,9 @@ impl Spki {
                     crypto::sign::rsa_pkcs1_verify(hash, modulus, exponent, message, signature)
                 })
             }
+            (KeyKind::Ed25519, Scheme::Ed25519) => {
+                Some(crypto::curve25519::ed25519_verify(key, message, signature))
+            }
             (KeyKind::MlDsa(of_key), Scheme::MlDsa(of_signature)) if of_key == of_signature => {
                 Some(ml_dsa::verify(of_key, key, message, signature))
             }
@@ -120,6 +125,7 @@ impl fmt::Debug for Spki {
 enum KeyKind {
     Rsa,
     Ec(Curve),
+    Ed25519,
     MlDsa(ml_dsa::Parameters),
 }
 
@@ -127,6 +133,7 @@ enum KeyKind {
 enum Scheme {
     Rsa(Hash),
     Ecdsa(Hash),
+    Ed25519,
     MlDsa(ml_dsa::Parameters),
 }
 
@@ -148,6 +155,8 @@ fn key_kind(algorithm: &[u8]) -> Option<KeyKind> {
         Some(KeyKind::Ec(Curve::P256))
     } else if is(&[oid(EC), oid(P_384)]) {
         Some(KeyKind::Ec(Curve::P384))
+    } else if is(&[oid(ED25519)]) {
+        Some(KeyKind::Ed25519)
     } else if is(&[oid(ML_DSA_65)]) {
         Some(KeyKind::MlDsa(ml_dsa::Parameters::MlDsa65))
     } else if is(&[oid(ML_DSA_87)]) {
@@ -179,6 +188,8 @@ pub enum SignatureAlgorithm {
     RsaSha384,
     /// RSA PKCS#1 v1.5 with SHA-512.
     RsaSha512,
+    /// Ed25519 (RFC 8410).
+    Ed25519,
     /// ML-DSA-65 (RFC 9881).
     MlDsa65,
     /// ML-DSA-87.
@@ -186,12 +197,13 @@ pub enum SignatureAlgorithm {
 }
 
 impl SignatureAlgorithm {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::EcdsaSha256,
         Self::EcdsaSha384,
         Self::RsaSha256,
         Self::RsaSha384,
         Self::RsaSha512,
+        Self::Ed25519,
         Self::MlDsa65,
         Self::MlDsa87,
     ];
@@ -220,6 +232,7 @@ impl SignatureAlgorithm {
             Self::RsaSha256 => RSA_SHA256,
             Self::RsaSha384 => RSA_SHA384,
             Self::RsaSha512 => RSA_SHA512,
+            Self::Ed25519 => ED25519,
             Self::MlDsa65 => ML_DSA_65,
             Self::MlDsa87 => ML_DSA_87,
         }
@@ -232,6 +245,7 @@ impl SignatureAlgorithm {
             Self::RsaSha256 => Scheme::Rsa(Hash::Sha256),
             Self::RsaSha384 => Scheme::Rsa(Hash::Sha384),
             Self::RsaSha512 => Scheme::Rsa(Hash::Sha512),
+            Self::Ed25519 => Scheme::Ed25519,
             Self::MlDsa65 => Scheme::MlDsa(ml_dsa::Parameters::MlDsa65),
             Self::MlDsa87 => Scheme::MlDsa(ml_dsa::Parameters::MlDsa87),
         }

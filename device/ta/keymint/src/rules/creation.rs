@@ -115,7 +115,7 @@ fn check_min_mac(
     Err(ErrorCode::UnsupportedMinMacLength)
 }
 
-/// An attest key does nothing else; a key on Curve25519 either signs or agrees.
+/// An attest key does nothing else; a key on Curve25519 either signs (Ed25519) or agrees (X25519).
 fn check_purposes(key: &Authorizations) -> Result<(), ErrorCode> {
     let rules = of(key.algorithm.ok_or(ErrorCode::UnsupportedAlgorithm)?);
     if key.purpose.iter().any(|purpose| !rules.declarable.contains(purpose)) {
@@ -124,13 +124,9 @@ fn check_purposes(key: &Authorizations) -> Result<(), ErrorCode> {
     if key.purpose.contains(&KeyPurpose::AttestKey) && key.purpose.len() > 1 {
         return Err(ErrorCode::IncompatiblePurpose);
     }
-    if key.ec_curve == Some(EcCurve::Curve25519) {
-        if key.purpose.contains(&KeyPurpose::AttestKey) {
-            return Err(ErrorCode::UnsupportedPurpose);
-        }
-        if key.purpose.contains(&KeyPurpose::AgreeKey) && key.purpose.len() > 1 {
-            return Err(ErrorCode::IncompatiblePurpose);
-        }
+    let agrees = key.purpose.contains(&KeyPurpose::AgreeKey);
+    if key.ec_curve == Some(EcCurve::Curve25519) && agrees && key.purpose.len() > 1 {
+        return Err(ErrorCode::IncompatiblePurpose);
     }
     Ok(())
 }

@@ -295,6 +295,9 @@ fn is_signed_by(key: &KeyCreation, issuer: &KeyCreation) -> bool {
     let (_, signature) = element(&content[tbs.len() + algorithm.len()..]);
     let (digest, signature) = (crypto::digest::sha256(tbs), &signature[1..]);
     let public = leaf(issuer).public_key().as_der().to_vec();
+    if let Ok(public) = crypto::curve25519::ed25519_from_spki(&public) {
+        return crypto::curve25519::ed25519_verify(&public, tbs, signature).is_ok();
+    }
     if let Ok(public) = crypto::ec::PublicKey::from_spki(&public) {
         return public.verify(&digest, signature).is_ok();
     }
@@ -345,6 +348,34 @@ fn s3_2_attest_keys_attest_keys_and_chains_of_them() {
     };
     let last = device.generate_attested(&attested_ec(), Some(attest)).unwrap();
     assert!(is_signed_by(&last, &second));
+}
+
+#[test]
+fn s3_2_keys_of_curve_25519_are_attested_and_attest() {
+    let mut device = Device::new();
+    let of = |purpose, params: Authorizations| Authorizations {
+        ec_curve: Some(EcCurve::Curve25519),
+        digest: [Digest::None].into(),
+        purpose: [purpose].into(),
+        ..params
+    };
+    let itself = device.generate(&of(KeyPurpose::Sign, ec())).unwrap();
+    assert!(is_signed_by(&itself, &itself), "RFC 8410");
+    for purpose in [KeyPurpose::Sign, KeyPurpose::AgreeKey] {
+        let made = device.generate(&of(purpose, attested_ec())).unwrap();
+        assert_eq!(made.chain.len(), 4);
+        let said = description(&made);
+        assert_eq!(said.hardware_enforced.ec_curve, Some(4));
+        let root = device.maker.root.public_key().clone();
+        let verified = keyattest::verify_chain(&made.chain, &[root], &|_| None, NOW);
+        assert!(verified.is_ok(), "{verified:?}");
+    }
+    let agreeing = device.generate(&of(KeyPurpose::AgreeKey, ec())).unwrap();
+    assert!(agreeing.chain[0].ends_with(&[0x03, 0x01, 0x00]), "X25519 signs nothing");
+    let (issuer, attest) = attest_key(&mut device, of(KeyPurpose::AttestKey, attested_ec()));
+    let made = device.generate_attested(&attested_ec(), Some(attest)).unwrap();
+    assert!(is_signed_by(&made, &issuer));
+    assert!(!is_signed_by(&made, &made));
 }
 
 #[test]

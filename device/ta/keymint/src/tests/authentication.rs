@@ -149,10 +149,18 @@ fn s3_2_keys_of_an_unlocked_device_wait_for_the_next_authentication() {
     let mut device = Device::new();
     let params = Authorizations { unlocked_device_required: true, ..ec() };
     let blob = device.generate(&params).unwrap().blob;
-    assert!(device.sign(&blob).is_ok());
-    let before = token(&device.os, |_| ());
-    device.call(&Command::DeviceLocked { password_only: true }).unwrap();
     let locked = Err(ErrorCode::DeviceLocked);
+    assert_eq!(begin(&mut device, &blob, None), locked, "so it is at power-on");
+    let finger = token(&device.os, |it| it.authenticator_type = AuthenticatorType::FINGERPRINT);
+    assert_eq!(begin(&mut device, &blob, Some(finger)), locked, "the first is a password");
+    let before = token(&device.os, |_| ());
+    assert!(begin(&mut device, &blob, Some(before)).is_ok());
+    assert!(device.sign(&blob).is_ok());
+    device.ta.open(7, 1234).unwrap();
+    let stranger = device.ta.call_in(7, &Command::DeviceLocked { password_only: true });
+    assert!(matches!(stranger, Err(TeeError::Denied(_))), "{stranger:?}");
+    assert!(device.sign(&blob).is_ok());
+    device.call(&Command::DeviceLocked { password_only: true }).unwrap();
     assert_eq!(begin(&mut device, &blob, None), locked);
     assert_eq!(begin(&mut device, &blob, Some(before)), locked, "it is older than the lock");
     device.restart();
@@ -176,6 +184,10 @@ fn s3_2_keys_of_an_unlocked_device_wait_for_the_next_authentication() {
         token.authenticator_type = AuthenticatorType::FINGERPRINT;
     });
     assert!(begin(&mut device, &blob, Some(fingerprint)).is_ok());
+    device.os.power_cycle();
+    device.restart();
+    assert_eq!(begin(&mut device, &blob, None), locked, "power was off");
+    assert_eq!(begin(&mut device, &blob, Some(password)), locked, "a token of another boot");
 }
 
 #[test]

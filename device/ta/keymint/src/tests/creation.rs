@@ -35,7 +35,7 @@ fn s3_2_every_refusal_of_a_new_key_has_its_code() {
         (sized(Authorizations { ec_curve: None, ..ec() }, Some(255)), UnsupportedKeySize),
         (sized(ec(), Some(224)), InvalidArgument),
         (curve(EcCurve::Curve25519, &[Sign, AgreeKey]), IncompatiblePurpose),
-        (curve(EcCurve::Curve25519, &[AttestKey]), UnsupportedPurpose),
+        (curve(EcCurve::Curve25519, &[Sign, AttestKey]), IncompatiblePurpose),
         (curve(EcCurve::P256, &[Sign, AttestKey]), IncompatiblePurpose),
         (made_for(ec(), Decrypt), UnsupportedPurpose),
         (made_for(rsa(), AgreeKey), UnsupportedPurpose),

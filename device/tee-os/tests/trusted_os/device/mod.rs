@@ -16,7 +16,6 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tee_api::boot::{Reply, Request};
-use tee_api::gatekeeper::Gatekeeper;
 use tee_client::Tee;
 
 /// A device that is powered on.
@@ -173,8 +172,7 @@ fn listener(path: &Path) -> OwnedFd {
 /// The `tee` image with gatekeeper and the probe, signed by `maker`; admits `signers`.
 fn image(maker: &AvbKey, version: u64, signers: &[[u8; 32]]) -> Option<OwnedFd> {
     let mut archive = bootimg::cpio::Writer::new();
-    let gatekeeper = Application::of::<Gatekeeper>(32 << 20, version);
-    let gatekeeper = signed(&gatekeeper, "ta-gatekeeper", maker)?;
+    let gatekeeper = signed(&Application::gatekeeper(version), "ta-gatekeeper", maker)?;
     archive.file("ta-gatekeeper", 0o400, &gatekeeper).unwrap();
     let probe = signed(&probe(version), "examples/ta-probe", maker)?;
     archive.file("ta-probe", 0o400, &probe).unwrap();
