@@ -6,7 +6,7 @@
 
 use crate::record::{Record, SyntheticPassword};
 use crate::sealing::Knower;
-use crate::{App, DEVICE_SEED, record, throttle, userdata};
+use crate::{App, DEVICE_SEED, delete_all_keys, record, throttle, userdata};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tee_api::gatekeeper::{LockKind, Space};
@@ -51,6 +51,7 @@ impl App {
         kind: LockKind,
         knower: &Knower,
     ) -> Result<(Record, SyntheticPassword), TeeError> {
+        delete_all_keys(context)?;
         context.erase_all_storage()?;
         let (fresh, password) = Record::fresh(context, kind, knower)?;
         let batch = [record::object(Space::SECOND), throttle::OBJECT, DEVICE_SEED, OBJECT]

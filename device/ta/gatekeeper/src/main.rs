@@ -212,7 +212,7 @@ impl App {
 
 /// No key of KeyMint works any more, whatever copy of its blob there is. A TEE without KeyMint has
 /// none.
-fn delete_all_keys(context: &mut Context<'_>) -> Result<(), TeeError> {
+pub(crate) fn delete_all_keys(context: &mut Context<'_>) -> Result<(), TeeError> {
     match context.call_once::<KeyMint>(keymint::Command::DeleteAllKeys) {
         Ok(keymint::Reply::Done) | Err(TeeError::NotFound(_)) => Ok(()),
         Ok(_) => Err(TeeError::Communication("KeyMint gave an answer that is not due".into())),

@@ -2,7 +2,7 @@
 //! what that opens; keys that end with the device's erasure.
 
 use crate::device::{Device, signed};
-use crate::{Command as Gate, Gatekeeper, PIN, Reply as GateReply, enrol};
+use crate::{Command as Gate, Gatekeeper, PIN, Reply as GateReply, Space, enrol};
 use factory::Application;
 use serde_bytes::ByteBuf;
 use tee_api::boot::{BootInfo, BootState, Request};
@@ -63,7 +63,7 @@ impl Pair {
     /// The person proves themselves.
     fn token(&self, challenge: u64) -> HardwareAuthToken {
         self.device.screen.will_type(PIN);
-        match self.lock.call(Gate::Authenticate { challenge }).unwrap() {
+        match self.lock.call(Gate::Authenticate { space: Space::MAIN, challenge }).unwrap() {
             GateReply::Authenticated { auth_token } => {
                 HardwareAuthToken::from_bytes(&auth_token).unwrap()
             }
@@ -178,7 +178,7 @@ fn s3_2_altered_forged_and_older_tokens_open_nothing() {
     }
     // The wrong PIN gives none.
     pair.device.screen.will_type("0000");
-    let wrong = pair.lock.call(Gate::Authenticate { challenge: 0 });
+    let wrong = pair.lock.call(Gate::Authenticate { space: Space::MAIN, challenge: 0 });
     assert!(matches!(wrong, Ok(GateReply::Wrong { failures: 1, .. })));
     assert!(pair.begin(&good, Some(token)).is_ok());
     let pair = pair.restarted();
