@@ -9,6 +9,7 @@ use crate::tools::bootimg::Bootimg;
 use crate::tools::ota::Ota;
 use crate::tools::rpmb::Rpmb;
 use crate::tools::verity::Verity;
+use crate::vault::args::Vault;
 use clap::{Args, Parser, Subcommand};
 use factory::{Backend, Imei, VerityErrorMode};
 use std::ffi::OsString;
@@ -91,6 +92,9 @@ pub(crate) enum Command {
     /// Key attestation: what the certificates that a device made for a key prove
     #[command(subcommand)]
     Attest(Attest),
+    /// Vaults: encrypted folders, mounted with a password, or with this device's TEE too
+    #[command(subcommand)]
+    Vault(Vault),
 }
 
 #[derive(Debug, Subcommand)]

@@ -20,6 +20,7 @@ mod state;
 mod story;
 mod tools;
 mod update;
+mod vault;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         Command::Keys(command) => keys::run(&command),
         Command::Element { arguments } => commands::element(&arguments),
         Command::Eid(command) => block_on(eid::run(*command)),
+        Command::Vault(command) => vault::run(command),
         Command::Attest(command) => tools::attest::run(command),
     };
     match ended {

@@ -56,6 +56,9 @@ const TEST_PEERS: &[Peer] = &[
     peer("ssh-keygen", "openssh-client"),
     peer("/usr/sbin/sshd", "openssh-server"),
     peer("/usr/share/doc/libengine-pkcs11-openssl/copyright", "libengine-pkcs11-openssl"),
+    peer("fusermount3", "fuse3"),
+    peer("fscrypt", "fscrypt"),
+    peer("mkfs.ext4", "e2fsprogs"),
 ];
 
 /// What a guest of QEMU loads to have disks and dm-verity, each after what it needs. Debian
@@ -92,6 +95,7 @@ pub(crate) fn for_tests() -> Result<()> {
     debian(TEST_PEERS)?;
     browser_packages()?;
     python_packages()?;
+    pjdfstest()?;
     kernel()
 }
 
@@ -121,6 +125,16 @@ fn debian(peers: &[Peer]) -> Result<()> {
         return quiet(&install);
     }
     absent(&format!("these are missing: install the packages {packages}"))
+}
+
+/// pjdfstest holds a file system against POSIX. As other crates, it is built from the registry.
+fn pjdfstest() -> Result<()> {
+    let folder = pjdfstest_dir()?;
+    if folder.join("bin/pjdfstest").exists() {
+        return Ok(());
+    }
+    let install = ["install", "--quiet", "--locked", "--version", "0.2.2", "--root"];
+    run(Command::new("cargo").args(install).arg(folder).arg("pjdfstest").current_dir("/"))
 }
 
 /// Playwright drives Chromium; axe finds what people with disabilities would stumble over.
@@ -244,6 +258,11 @@ pub(crate) fn kernel_dir() -> Result<PathBuf> {
 /// Where the browser's packages are.
 pub(crate) fn browser_dir() -> Result<PathBuf> {
     Ok(target_dir()?.join("peers/browser"))
+}
+
+/// Where pjdfstest is.
+pub(crate) fn pjdfstest_dir() -> Result<PathBuf> {
+    Ok(target_dir()?.join("peers/pjdfstest"))
 }
 
 /// Where the Python packages are.

@@ -14,6 +14,7 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
         std::env::set_var("HOLDFAST_BROWSER", peers::browser_dir()?);
         std::env::set_var("HOLDFAST_KERNEL", peers::kernel_dir()?);
         std::env::set_var("HOLDFAST_PYTHON", peers::python_dir()?.join("bin/python"));
+        std::env::set_var("HOLDFAST_PJDFSTEST", peers::pjdfstest_dir()?.join("bin/pjdfstest"));
         std::env::set_var("HOLDFAST_RPMB_SHIM", SHIM.build()?);
         std::env::set_var("HOLDFAST_PKCS11", PKCS11.build()?);
     }

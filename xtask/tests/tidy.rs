@@ -28,6 +28,7 @@ const DEVICE_ORDER: &[&str] = &[
     "device-eid",
     "element-emulated",
     "vault",
+    "vault-fuse",
     "device-update",
     "device-link",
     "system",

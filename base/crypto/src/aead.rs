@@ -107,6 +107,22 @@ impl Key {
             .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), buffer)
             .map_err(|_| Error::Authentication)
     }
+
+    /// Decrypts `ciphertext` into `out`, which has its length, where the tag lies elsewhere.
+    /// On [`Error::Authentication`] nothing can be said of `out`.
+    pub fn open_separate(
+        &self,
+        nonce: [u8; NONCE_BYTES],
+        aad: &[u8],
+        ciphertext: &[u8],
+        tag: &[u8; TAG_BYTES],
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        self.0
+            .open_separate_gather(nonce, Aad::from(aad), ciphertext, tag, out)
+            .map_err(|_| Error::Authentication)
+    }
 }
 
 #[cfg(test)]
@@ -130,5 +146,23 @@ mod tests {
                 assert_eq!(key.open(b"where", &sealed[..length]), Err(Error::Authentication));
             }
         }
+    }
+
+    #[test]
+    fn opens_a_text_whose_tag_lies_elsewhere() {
+        let key = Key::aes_256_gcm(&[7; 32]);
+        let mut text = *b"what";
+        let tag = key.seal_in_place([1; 12], b"where", &mut text);
+        let mut out = [0; 4];
+        key.open_separate([1; 12], b"where", &text, &tag, &mut out).unwrap();
+        assert_eq!(&out, b"what");
+        for (nonce, aad, tag) in
+            [([2; 12], &b"where"[..], tag), ([1; 12], b"there", tag), ([1; 12], b"where", [0; 16])]
+        {
+            let opened = key.open_separate(nonce, aad, &text, &tag, &mut out);
+            assert_eq!(opened, Err(Error::Authentication));
+        }
+        let short = key.open_separate([1; 12], b"where", &text, &tag, &mut out[..3]);
+        assert_eq!(short, Err(Error::Authentication));
     }
 }

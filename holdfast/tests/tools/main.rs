@@ -12,5 +12,6 @@ mod guest;
 mod images;
 mod ota;
 mod rpmb_commands;
+mod vault;
 mod verity;
 mod verity_kernel;
