@@ -131,6 +131,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     put("sparse", "fill", &image)?;
     put("keymint", "set", br#"{"purpose":["sign"],"algorithm":"ec","no_auth_required":true}"#)?;
     put("keymint", "token", &[0; 69])?;
+    put("fscrypt", "context", &[&[2, 1, 4, 3, 0, 0, 0, 0][..], &[7; 32], &[9; 32]].concat())?;
     put("iso7816", "select", &[0, 0xA4, 4, 0, 5, 0xA0, 0, 0, 3, 8, 0])?;
     put("iso7816", "extended", &[0x10, 0xDB, 0x3F, 0xFF, 0, 0, 2, 0x53, 0, 0, 0])?;
     put("iso7816", "objects", &[0x7F, 0x49, 3, 0x86, 0x81, 0, 0x5F, 0xC1, 5, 0])?;

@@ -96,6 +96,7 @@ pub(crate) fn for_tests() -> Result<()> {
     browser_packages()?;
     python_packages()?;
     pjdfstest()?;
+    fscrypt_config()?;
     kernel()
 }
 
@@ -135,6 +136,15 @@ fn pjdfstest() -> Result<()> {
     }
     let install = ["install", "--quiet", "--locked", "--version", "0.2.2", "--root"];
     run(Command::new("cargo").args(install).arg(folder).arg("pjdfstest").current_dir("/"))
+}
+
+/// The fscrypt tool wants its configuration, which it makes itself, before it does anything.
+fn fscrypt_config() -> Result<()> {
+    let made = Path::new("/etc/fscrypt.conf").exists();
+    if made || !has("fscrypt") || !is_root() {
+        return Ok(());
+    }
+    run(Command::new("fscrypt").args(["setup", "--quiet"]).stdout(Stdio::null()))
 }
 
 /// Playwright drives Chromium; axe finds what people with disabilities would stumble over.

@@ -29,6 +29,7 @@ const DEVICE_ORDER: &[&str] = &[
     "element-emulated",
     "vault",
     "vault-fuse",
+    "vault-fscrypt",
     "device-update",
     "device-link",
     "system",

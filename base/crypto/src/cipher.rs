@@ -1,5 +1,5 @@
 //! Block ciphers on streams: AES (FIPS 197) and 3DES in ECB, CBC and CTR (NIST SP 800-38A), and
-//! AES-GCM whose text comes in pieces (SP 800-38D).
+//! AES-GCM whose text comes in pieces (SP 800-38D); AES-256-XTS (IEEE 1619) for data units.
 //!
 //! ECB, CBC and CTR protect no integrity; a caller that chooses them has a MAC elsewhere or an
 //! old peer. For messages in one piece use [`crate::aead`].
@@ -238,6 +238,46 @@ fn unpadded(last: &[u8], block: usize) -> Option<usize> {
     (std::hint::black_box(wrong) == 0).then(|| block - bytes)
 }
 
+/// AES-256-XTS (IEEE 1619) over one data unit where it lies: 16 bytes or more. `tweak` is the unit's
+/// number, little-endian. The two halves of the key differ, else [`Error::MalformedKey`]. XTS
+/// protects no integrity.
+pub fn xts_256(
+    key: &[u8; 64],
+    tweak: &[u8; 16],
+    direction: Direction,
+    unit: &mut [u8],
+) -> Result<(), Error> {
+    if crate::constant_time_eq(&key[..32], &key[32..]) {
+        return Err(Error::MalformedKey);
+    }
+    if unit.len() < 16 {
+        return Err(Error::Length);
+    }
+    // SAFETY: the call takes nothing and gives a pointer to a constant.
+    let context = Context::new(unsafe { ffi::EVP_aes_256_xts() }, direction)?;
+    let mut written = 0;
+    // SAFETY: key and tweak have the lengths that XTS reads; the output is the input's own place,
+    // of the same length, as the cipher allows.
+    unsafe {
+        check(ffi::EVP_CipherInit_ex(
+            context.0.as_ptr(),
+            ptr::null(),
+            ptr::null_mut(),
+            key.as_ptr(),
+            tweak.as_ptr(),
+            direction.flag(),
+        ))?;
+        let bytes = length(unit)?;
+        check(ffi::EVP_CipherUpdate(
+            context.0.as_ptr(),
+            unit.as_mut_ptr(),
+            &raw mut written,
+            unit.as_ptr(),
+            bytes,
+        ))
+    }
+}
+
 /// AWS-LC's context of a cipher.
 struct Context(Owned<ffi::EVP_CIPHER_CTX>, Direction);
 
@@ -397,6 +437,31 @@ impl Gcm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// IEEE 1619-2018, annex B, vector 10: one data unit of 512 bytes, its first and last 16.
+    #[test]
+    fn xts_agrees_with_ieee_1619() {
+        let hex = |text: &str| -> Vec<u8> {
+            let digit = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+            (0..text.len()).step_by(2).map(digit).collect()
+        };
+        let key = hex(concat!(
+            "2718281828459045235360287471352662497757247093699959574966967627",
+            "3141592653589793238462643383279502884197169399375105820974944592"
+        ));
+        let key: [u8; 64] = key.try_into().unwrap();
+        let mut tweak = [0; 16];
+        tweak[0] = 0xff;
+        let plain: [u8; 512] = std::array::from_fn(|at| at as u8);
+        let mut unit = plain;
+        xts_256(&key, &tweak, Direction::Encrypt, &mut unit).unwrap();
+        assert_eq!(unit[..16], hex("1c3b3a102f770386e4836c99e370cf9b"));
+        xts_256(&key, &tweak, Direction::Decrypt, &mut unit).unwrap();
+        assert_eq!(unit, plain);
+        let same = xts_256(&[1; 64], &tweak, Direction::Encrypt, &mut unit);
+        assert_eq!(same, Err(Error::MalformedKey));
+        assert_eq!(xts_256(&key, &tweak, Direction::Encrypt, &mut [0; 15]), Err(Error::Length));
+    }
 
     fn run(key: &Key, direction: Direction, mode: Mode<'_>, text: &[u8]) -> Result<Vec<u8>, Error> {
         let mut out = Vec::new();

@@ -15,7 +15,8 @@ pub(super) fn fscrypt(state: Option<&Path>) -> Finding {
         name: "fscrypt",
         title: "fscrypt",
         required: false,
-        used: "nobody yet: the vault encrypts each file itself, in user space",
+        used: "areas of device/vault-fscrypt; the story's vault and `holdfast vault` encrypt each file \
+               themselves, in user space",
         instead: "the vault encrypts each file itself, in user space",
         stronger: "a state folder on ext4 or F2FS with encryption (tune2fs -O encrypt)",
     }
@@ -112,7 +113,7 @@ pub(super) fn fuse(probe: &Probe) -> Finding {
         title: "FUSE",
         required: false,
         used: "the system is read from the flash through dm-verity while it runs; the vault's \
-               files are reached through its own interface",
+               files are reached through its own interface; `holdfast vault` mounts encrypted folders",
         instead: "the system is a copy in memory, verified once: a block that changes on the \
                   flash while the device runs is not noticed",
         stronger: "a kernel with CONFIG_FUSE_FS, and /dev/fuse open to this user",
