@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn named(filter: &str) -> Result<Vec<Contest>> {
     disk::clear()?;
     // These need no story, and whoever names them wants nothing else.
-    let tools = ["verity", "update", "engine", "tee", "sfs", "attest", "pkcs11", "element"];
+    let tools = ["verity", "update", "engine", "tee", "sfs", "attest", "pkcs11", "element", "fuse"];
     let of_tools = tools.into_iter().find(|tool| filter.starts_with(tool));
     let mut contests = match of_tools {
         Some("verity") => verity::contests()?,
@@ -27,6 +27,7 @@ pub(crate) fn named(filter: &str) -> Result<Vec<Contest>> {
         Some("attest") => super::attest::all()?,
         Some("pkcs11") => super::pkcs11::contests()?,
         Some("element") => super::element::contests()?,
+        Some("fuse") => super::vault::contests()?,
         Some(_) => super::updates::all()?,
         None => [
             of_story()?,
@@ -38,6 +39,7 @@ pub(crate) fn named(filter: &str) -> Result<Vec<Contest>> {
             super::attest::all()?,
             super::pkcs11::contests()?,
             super::element::contests()?,
+            super::vault::contests()?,
         ]
         .into_iter()
         .flatten()

@@ -16,6 +16,7 @@ mod storage;
 mod story;
 mod tee;
 mod updates;
+mod vault;
 mod verity;
 
 use crate::peers;
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     peers::for_benches()?;
     let all = ["build", "--quiet", "--workspace", "--bins"];
     let tools = ["build", "--quiet", "--package", "holdfast"];
-    let alone = ["verity", "update"].iter().any(|tool| filter.starts_with(tool));
+    let alone = ["verity", "update", "fuse"].iter().any(|tool| filter.starts_with(tool));
     // The contests of the trusted OS build what they take themselves.
     if !["engine", "tee", "sfs", "attest", "element"].iter().any(|tool| filter.starts_with(tool)) {
         cargo(if alone { &tools } else { &all })?;
