@@ -15,6 +15,7 @@ mod independent;
 mod interrupted;
 mod json;
 mod keys;
+mod keys_of_the_user;
 mod kills;
 mod once;
 mod pkcs11;

@@ -467,9 +467,9 @@ fn in_another_program(work: impl FnOnce() -> Result<(), Broken>) -> Result<(), S
     }
 }
 
-/// Opens a session as nobody in particular.
+/// Opens a session as the user that this program has.
 const fn open(ta: TaId) -> Request {
-    Request::Open { ta, signer: None, login: LoginMethod::Public }
+    Request::Open { ta, signer: None, login: LoginMethod::User }
 }
 
 fn status() -> ByteBuf {
