@@ -33,11 +33,14 @@ impl Bench {
         self.job("/v1/update/download").await
     }
 
-    /// Names of packages, or parts of them.
+    /// Names of packages, or parts of them: all but the record, which may just be written anew.
     fn packages(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.data().join("update")).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
-        paths.filter(|path| path.extension().is_some_and(|it| it != "json")).collect()
+        let is_record = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"state.json"))
+        };
+        paths.filter(|path| !is_record(path)).collect()
     }
 
     /// A report comes at least once: who goes down right after it was sent sends it again.
